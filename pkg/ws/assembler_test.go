@@ -1,0 +1,283 @@
+package ws
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// event is a message or control frame that an Assembler gave out.
+type event struct {
+	op      OpCode
+	payload string
+}
+
+// feed shows src to a in steps of so many bytes, as a connection's buffer would
+// fill: what is consumed is gone, the rest is shown again with more behind it.
+func feed(a *Assembler, src []byte, limit, step int) (events []event, left int, err error) {
+	var buf []byte
+	for len(src) > 0 {
+		k := min(step, len(src))
+		buf, src = append(buf, src[:k]...), src[k:]
+		for len(buf) > 0 {
+			n, op, payload, done, err := a.Next(buf, limit)
+			if err != nil {
+				if n != 0 || done || payload != nil {
+					return events, len(buf), fmt.Errorf("error %w with n %d, done %v, payload %x", err, n, done, payload)
+				}
+				return events, len(buf), err
+			}
+			if n == 0 {
+				if done || payload != nil {
+					return events, len(buf), fmt.Errorf("no bytes used, yet done %v, payload %x", done, payload)
+				}
+				break
+			}
+			if done {
+				events = append(events, event{op, string(payload)})
+			}
+			buf = append([]byte(nil), buf[n:]...)
+		}
+	}
+	return events, len(buf), nil
+}
+
+func frame(fin bool, op OpCode, payload string) []byte {
+	b := Header{Fin: fin, Op: op, Masked: true, Mask: testMask, Length: int64(len(payload))}.Append(nil)
+	b = append(b, payload...)
+	Unmask(b[len(b)-len(payload):], testMask, 0)
+	return b
+}
+
+func join(frames ...[]byte) []byte { return bytes.Join(frames, nil) }
+
+const testLimit = 4112
+
+// checkFeed wants the same events from src in one piece and in every other.
+func checkFeed(t *testing.T, src []byte, wantErr error, want ...event) {
+	t.Helper()
+	for _, step := range []int{len(src), 1, 2, 3, 7, 100} {
+		var a Assembler
+		got, left, err := feed(&a, src, testLimit, step)
+		if !errors.Is(err, wantErr) {
+			t.Fatalf("in steps of %d: %v, want %v", step, err, wantErr)
+		}
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Fatalf("in steps of %d:\n got %v\nwant %v", step, got, want)
+		}
+		if err == nil && (left != 0 || a.open != nil) {
+			t.Fatalf("in steps of %d: %d bytes left, open %v", step, left, a.open)
+		}
+	}
+}
+
+// RFC 6455 §5.4: messages of one frame and of several.
+func TestMessages(t *testing.T) {
+	f := func(src []byte, want ...event) { t.Helper(); checkFeed(t, src, nil, want...) }
+
+	f(frame(true, OpBinary, "Hello"), event{OpBinary, "Hello"})
+	f(frame(true, OpText, "Hello"), event{OpText, "Hello"})
+	f(frame(true, OpBinary, ""), event{OpBinary, ""})
+	f(frame(true, OpBinary, strings.Repeat("x", testLimit)), event{OpBinary, strings.Repeat("x", testLimit)})
+	f(join(frame(true, OpBinary, "a"), frame(true, OpText, "b"), frame(true, OpBinary, "c")),
+		event{OpBinary, "a"}, event{OpText, "b"}, event{OpBinary, "c"})
+	f(join(frame(false, OpText, "Hel"), frame(true, OpContinuation, "lo")), event{OpText, "Hello"})
+	f(join(frame(false, OpBinary, ""), frame(false, OpContinuation, ""), frame(true, OpContinuation, "")), event{OpBinary, ""})
+	f(join(frame(false, OpBinary, "a"), frame(false, OpContinuation, "b"), frame(true, OpContinuation, "c"),
+		frame(true, OpText, "d"), frame(false, OpText, "e"), frame(true, OpContinuation, "f")),
+		event{OpBinary, "abc"}, event{OpText, "d"}, event{OpText, "ef"})
+	f(join(frame(false, OpBinary, strings.Repeat("x", testLimit)), frame(true, OpContinuation, "")),
+		event{OpBinary, strings.Repeat("x", testLimit)})
+}
+
+// RFC 6455 §5.4, §5.5: control frames stand between the frames of a message and
+// leave it alone, though they are unmasked in the same buffer.
+func TestControlFrames(t *testing.T) {
+	f := func(src []byte, want ...event) { t.Helper(); checkFeed(t, src, nil, want...) }
+
+	f(frame(true, OpPing, "Hello"), event{OpPing, "Hello"})
+	f(frame(true, OpPong, strings.Repeat("x", 125)), event{OpPong, strings.Repeat("x", 125)})
+	f(frame(true, OpClose, "\x03\xe8bye"), event{OpClose, "\x03\xe8bye"})
+	f(join(frame(false, OpText, "Hel"), frame(true, OpPing, "1"), frame(true, OpPong, ""), frame(true, OpContinuation, "lo")),
+		event{OpPing, "1"}, event{OpPong, ""}, event{OpText, "Hello"})
+	f(join(frame(false, OpBinary, strings.Repeat("x", testLimit)), frame(true, OpPing, strings.Repeat("p", 125)),
+		frame(true, OpContinuation, "")),
+		event{OpPing, strings.Repeat("p", 125)}, event{OpBinary, strings.Repeat("x", testLimit)})
+}
+
+// What Next refuses, and that everything before it was given out.
+func TestMessagesRefused(t *testing.T) {
+	f := func(src []byte, wantErr *ProtocolError, code StatusCode, want ...event) {
+		t.Helper()
+		checkFeed(t, src, wantErr, want...)
+		if wantErr.Code != code {
+			t.Fatalf("close code %d, want %d", wantErr.Code, code)
+		}
+	}
+	ok := frame(true, OpBinary, "ok")
+	// §5.1: client frames are masked; goim takes them anyway.
+	f(join(ok, AppendFrame(nil, OpBinary, []byte("x"))), errUnmasked, 1002, event{OpBinary, "ok"})
+	f(join(ok, AppendFrame(nil, OpPing, nil)), errUnmasked, 1002, event{OpBinary, "ok"})
+	// §5.2, from ParseHeader.
+	f(join(ok, []byte{0xc2, 0x80}), errReservedBits, 1002, event{OpBinary, "ok"})
+	// §5.4: order of frames.
+	f(join(ok, frame(true, OpContinuation, "x")), errNoMessage, 1002, event{OpBinary, "ok"})
+	f(join(ok, frame(false, OpContinuation, "x")), errNoMessage, 1002, event{OpBinary, "ok"})
+	f(join(frame(false, OpText, "a"), ok), errInMessage, 1002)
+	f(join(frame(false, OpText, "a"), frame(false, OpBinary, "b")), errInMessage, 1002)
+	f(join(frame(false, OpText, "a"), frame(true, OpContinuation, "b"), frame(true, OpContinuation, "c")),
+		errNoMessage, 1002, event{OpText, "ab"})
+	// Size, by the header alone: the payload never comes.
+	f([]byte{0x82, 0xfe, 0x10, 0x11, 1, 2, 3, 4}, errTooBig, 1009)
+	f([]byte{0x82, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4}, errTooBig, 1009)
+	f(join(frame(false, OpBinary, strings.Repeat("x", testLimit)), []byte{0x80, 0x81, 1, 2, 3, 4}), errTooBig, 1009)
+	f(join(frame(false, OpBinary, "x"), []byte{0x80, 0xff, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4}), errTooBig, 1009)
+}
+
+// Without a bound empty fragments could follow each other for ever.
+func TestMessageOfManyFrames(t *testing.T) {
+	src := frame(false, OpBinary, "a")
+	for range MaxFrames - 2 {
+		src = append(src, frame(false, OpContinuation, "")...)
+	}
+	checkFeed(t, join(src, frame(true, OpContinuation, "z")), nil, event{OpBinary, "az"})
+	// Control frames do not count.
+	checkFeed(t, join(src, frame(true, OpPing, ""), frame(true, OpContinuation, "z")), nil, event{OpPing, ""}, event{OpBinary, "az"})
+	src = append(src, frame(false, OpContinuation, "")...)
+	checkFeed(t, join(src, frame(true, OpContinuation, "z")), errTooMany)
+	if errTooMany.Code != 1008 {
+		t.Fatalf("close code %d, want 1008", errTooMany.Code)
+	}
+}
+
+// RFC 6455 §5.6, §8.1: text is UTF-8. goim's packets in text messages are not:
+// their first byte is 0x00.
+func TestText(t *testing.T) {
+	f := func(msg string, valid bool) {
+		t.Helper()
+		var err error
+		want := []event{{OpText, msg}}
+		if !valid {
+			err, want = errTextNoUTF8, nil
+		}
+		checkFeed(t, frame(true, OpText, msg), err, want...)
+		for i := range len(msg) + 1 { // runes may be cut by frames
+			checkFeed(t, join(frame(false, OpText, msg[:i]), frame(true, OpContinuation, msg[i:])), err, want...)
+		}
+		// Binary messages may be anything.
+		checkFeed(t, frame(true, OpBinary, msg), nil, event{OpBinary, msg})
+	}
+	f("", true)
+	f("Hello-µ@ßöäüàá-UTF-8!! 😀", true)
+	f("\xff", false)
+	f("{\xc3", false)
+	f("a\xed\xa0\x80", false) // a surrogate
+	f("a\xf4\x90\x80\x80", false)
+	f("a\xc0\x80", false) // not the shortest form
+	f("\x00\x00\x00\x10\x00\x10\xff\xff", true)
+	f("\x00\xff", true)
+	f("\xff\x00", false)
+	if errTextNoUTF8.Code != 1007 {
+		t.Fatalf("close code %d, want 1007", errTextNoUTF8.Code)
+	}
+}
+
+// The client's end of a connection: RFC 6455 §5.1, server frames are not masked.
+func TestNextFromServer(t *testing.T) {
+	var a Assembler
+	src := join(AppendFrame(nil, OpBinary, []byte("push")), AppendFrame(nil, OpPing, []byte("?")), AppendClose(nil, StatusRestart, "bye"))
+	want := []event{{OpBinary, "push"}, {OpPing, "?"}, {OpClose, "\x03\xf4bye"}}
+	for _, w := range want {
+		n, op, payload, done, err := a.NextFromServer(src, 1<<20)
+		if err != nil || !done || op != w.op || string(payload) != w.payload {
+			t.Fatalf("got %d bytes, op %x, %q, done %v, %v; want %v", n, op, payload, done, err, w)
+		}
+		src = src[n:]
+	}
+	if _, _, _, _, err := a.NextFromServer(frame(true, OpBinary, "x"), 1<<20); !errors.Is(err, errMasked) {
+		t.Fatalf("masked server frame: %v, want %v", err, errMasked)
+	}
+}
+
+// Bytes of an incomplete frame are shown again and again, in the caller's own
+// buffer: they may only be unmasked once.
+func TestPartialFrameIsLeftAlone(t *testing.T) {
+	src := frame(true, OpBinary, strings.Repeat("Hello ", 20))
+	buf := bytes.Clone(src)
+	var a Assembler
+	for i := range len(buf) {
+		for range 3 {
+			if n, _, _, done, err := a.Next(buf[:i], testLimit); n != 0 || done || err != nil {
+				t.Fatalf("%d of %d bytes: n %d, done %v, %v", i, len(buf), n, done, err)
+			}
+		}
+	}
+	if !bytes.Equal(buf, src) {
+		t.Fatal("an incomplete frame was changed")
+	}
+	if _, _, payload, done, err := a.Next(buf, testLimit); !done || err != nil || string(payload) != strings.Repeat("Hello ", 20) {
+		t.Fatalf("got %q, done %v, %v", payload, done, err)
+	}
+}
+
+// The payload ends where the frame does: appending to it cannot reach the next
+// frame in the buffer.
+func TestPayloadIsBounded(t *testing.T) {
+	buf := join(frame(true, OpBinary, "first"), frame(true, OpBinary, "second"))
+	want := bytes.Clone(buf)
+	var a Assembler
+	n, _, payload, _, err := a.Next(buf, testLimit)
+	if err != nil || string(payload) != "first" {
+		t.Fatalf("got %q, %v", payload, err)
+	}
+	_ = append(payload, "overwritten"...)
+	if !bytes.Equal(buf[n:], want[n:]) {
+		t.Fatal("append to a payload changed the next frame")
+	}
+}
+
+// A message that was fragmented is the caller's: what comes after does not
+// change it, and the assembler does not hold it.
+func TestFragmentedPayloadIsReleased(t *testing.T) {
+	var a Assembler
+	var got []byte
+	src := join(frame(false, OpBinary, "one"), frame(true, OpContinuation, "two"), frame(false, OpBinary, "XXXXXX"))
+	for len(src) > 0 {
+		n, _, payload, done, err := a.Next(src, testLimit)
+		if err != nil || n == 0 {
+			t.Fatal(n, err)
+		}
+		if done {
+			if a.open != nil {
+				t.Fatal("the assembler holds a message that it has given out")
+			}
+			got = payload
+		}
+		src = src[n:]
+	}
+	if string(got) != "onetwo" {
+		t.Fatalf("got %q, want onetwo", got)
+	}
+}
+
+func TestAssemblerAllocs(t *testing.T) {
+	var a Assembler
+	src := frame(true, OpBinary, strings.Repeat("x", 200))
+	ping := frame(true, OpPing, "x")
+	if n := testing.AllocsPerRun(1000, func() {
+		// Every second run sees its mask undone; the payload does not matter.
+		if n, _, _, done, err := a.Next(src, testLimit); n != len(src) || !done || err != nil {
+			t.Fatal(n, done, err)
+		}
+		if n, _, _, done, err := a.Next(ping, testLimit); n != len(ping) || !done || err != nil {
+			t.Fatal(n, done, err)
+		}
+		if n, _, _, _, err := a.Next(src[:20], testLimit); n != 0 || err != nil {
+			t.Fatal(n, err)
+		}
+	}); n != 0 {
+		t.Fatalf("Next: %v allocs, want 0", n)
+	}
+}
