@@ -1,0 +1,91 @@
+package gateway
+
+import "time"
+
+const (
+	// sweepTicks is how many ticks a sweep over all sessions takes: a deadline is
+	// seen at most that much late.
+	sweepTicks = 10
+	// lingerTime is how long we wait for the peer's FIN after a close frame.
+	lingerTime = 2 * time.Second
+)
+
+// coarse is the time in units of tickEvery since the server was made.
+func (srv *Server) coarse() uint32 { return uint32(time.Since(srv.start) / tickEvery) }
+
+func ticks(d time.Duration) int32 { return int32((d + tickEvery - 1) / tickEvery) }
+
+// sweep looks at the next part of the sessions for deadlines that have passed.
+// No session has a timer of its own.
+func (l *loop) sweep() {
+	n := len(l.table.slots)
+	for part := n/sweepTicks + 1; part > 0 && n > 0; part-- {
+		if l.sweepFrom >= n {
+			l.sweepFrom = 0
+		}
+		if s := l.table.slots[l.sweepFrom].s; s != nil {
+			l.check(s)
+		}
+		l.sweepFrom++
+	}
+}
+
+// check ends s if it has been silent for longer than its state allows.
+func (l *loop) check(s *session) {
+	cfg := &l.srv.cfg
+	silent := int32(l.now - s.active) // negative when it was active within this tick
+	switch s.state {
+	case stateOpen:
+		if silent > ticks(cfg.Heartbeat*time.Duration(cfg.HeartbeatMax)) {
+			l.close(s, closeHeartbeat)
+		}
+	case stateClosing:
+		if silent > ticks(lingerTime) {
+			l.hangUp(s)
+		}
+	case stateClosed:
+	default:
+		if silent > ticks(cfg.HandshakeTimeout) {
+			l.close(s, closeHandshake)
+		}
+	}
+}
+
+// drain closes all sessions of a loop at a rate that ends before its deadline.
+type drain struct {
+	next     int    // slot to go on from
+	deadline uint32 // in units of tickEvery
+}
+
+// minDrain is how many sessions a loop closes per tick at least.
+const minDrain = 100
+
+// startDrain is the mail that begins to drain a loop: it takes no new
+// connections and closes those it has until deadline.
+type startDrain struct{ deadline uint32 }
+
+func (m startDrain) run(l *loop) {
+	if l.drain == nil {
+		l.drain = &drain{deadline: m.deadline}
+		l.drainSome()
+	}
+}
+
+// drainSome closes a tick's share of the sessions.
+func (l *loop) drainSome() {
+	d := l.drain
+	if d == nil {
+		return
+	}
+	left := 1
+	if d.deadline > l.now {
+		left = int(d.deadline - l.now)
+	}
+	n := max(minDrain, (len(l.table.slots)-d.next)/left+1)
+	for ; n > 0 && d.next < len(l.table.slots); d.next++ {
+		if s := l.table.slots[d.next].s; s != nil {
+			l.close(s, closeDrain)
+			n--
+		}
+	}
+}
