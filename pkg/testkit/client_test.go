@@ -141,7 +141,7 @@ func TestClientErrors(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			addr := serve(t, overWS, func(p *peer) {
 				p.write(reply(p))
-				p.conn.(*net.TCPConn).CloseWrite()
+				_ = p.conn.(*net.TCPConn).CloseWrite()
 				for p.fill() {
 				}
 			})
