@@ -100,7 +100,7 @@ func (l *loop) authenticate(s *session, p protocol.Packet) {
 	req := rpc.ConnectRequest{Token: bytes.Clone(p.Body), Cookie: s.cookie, IP: s.ip}
 	s.cookie = ""
 	if !l.srv.registrar.joining.add(joining{l, s.id, req}) {
-		l.close(s, closeBackend)
+		l.closeReading(s, closeBackend)
 	}
 }
 
@@ -168,7 +168,7 @@ func (l *loop) admit(s *session, m *connected) {
 	case loser.loop != nil:
 		loser.loop.mailbox.post(replaced{loser.id})
 	}
-	s.state = stateJoining
+	s.state, s.active = stateWelcoming, l.now
 	if m.Room == "" || l.join(s, cluster.Scope(m.App, m.Room)) {
 		l.joined(s)
 	}

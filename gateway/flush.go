@@ -83,6 +83,9 @@ func (l *loop) flushMembers(r *room, from int) (next int) {
 	for i := from; i >= 0; i-- {
 		next = i - 1
 		s := r.members[i]
+		if !s.live() {
+			continue // clients expect op 8 before everything else
+		}
 		l.writing = s
 		if len(s.pending) == 0 {
 			s.write(l.roomFrame(r, s.ws)) // Fast path - the frame is shared by all.

@@ -148,21 +148,27 @@ func TestJoinWaitsForJobs(t *testing.T) {
 	j1.mu.Unlock()
 
 	c := testkit.DialTCP(t, r.tcp)
-	c.Send(protocol.Packet{Op: protocol.OpAuth, Body: []byte(token("k", "live://1"))})
+	c.Send(protocol.Packet{Op: protocol.OpAuth, Body: []byte(token("k", "live://1", 1000))})
 	knows := func(j *testJob) bool {
 		return j.get(func(j *testJob) bool { _, ok := j.rooms["live://1"]; return ok })
 	}
 	testkit.Eventually(t, patience, func() bool { return knows(j1) && knows(j2) }, "both jobs are told")
 	r.onLoop("k", func(_ *loop, s *session) {
-		if s.state != stateJoining {
-			t.Errorf("state %d while a job has not confirmed, want joining", s.state)
+		if s.state != stateWelcoming {
+			t.Errorf("state %d while a job has not confirmed, want welcoming", s.state)
 		}
 	})
+	j2.must(toRoom("live://1", "before op 8"), toKeys(1000, "before op 8", "k"), toAll(1000, "before op 8"))
 	if err := j1.stream.Confirm(j1.lastSeen); err != nil {
 		t.Fatal(err)
 	}
 	if p := c.Recv(); p.Op != protocol.OpAuthReply {
 		t.Fatalf("got %v, want op 8", p)
+	}
+
+	// What came before may be delivered, but op 8 was first; what comes now must be.
+	j2.must(toRoom("live://1", "after op 8"))
+	for string(c.Push().Body) != "after op 8" {
 	}
 
 	// A second member need not wait, nor does one after the stream that is silent

@@ -49,7 +49,7 @@ func (l *loop) input(s *session, in []byte) {
 // Answers are written together at the end.
 func (l *loop) consume(s *session, in []byte) (n int) {
 	l.reading, l.out = s, l.out[:0]
-	for n < len(in) && s.state != stateConnecting && s.state != stateJoining && s.state < stateClosing {
+	for n < len(in) && s.reads() {
 		var took int
 		switch {
 		case !s.ws:

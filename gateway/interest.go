@@ -33,7 +33,6 @@ type nodeRoom struct {
 	holders     int       // loops that have members
 	emptySince  time.Time // when holders became 0
 	listed      bool      // it has its entry in interest.empty
-	announced   int32     // count as announced last
 	unconfirmed int       // streams whose job does not know the room yet
 	waiting     []*loop   // to be told when unconfirmed is 0
 }
@@ -174,9 +173,8 @@ func (in *interest) sweep(now time.Time) {
 	var counts []cluster.RoomCount
 	for _, r := range changed {
 		r.changed.Store(false)
-		if n := r.members.Load(); n != r.announced && in.rooms[r.name] == r {
-			r.announced = n
-			counts = append(counts, cluster.RoomCount{Room: r.name, Count: n})
+		if in.rooms[r.name] == r {
+			counts = append(counts, cluster.RoomCount{Room: r.name, Count: r.members.Load()})
 		}
 	}
 	counts = append(counts, in.forget(now)...)

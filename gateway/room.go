@@ -63,7 +63,7 @@ func (m roomReady) run(l *loop) {
 	waiting := r.waiting
 	r.waiting = nil
 	for _, id := range waiting {
-		if s := l.table.get(id); s != nil && s.room == r && s.state == stateJoining {
+		if s := l.table.get(id); s != nil && s.room == r && (s.state == stateWelcoming || s.state == stateJoining) {
 			l.joined(s)
 		}
 	}

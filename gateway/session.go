@@ -17,8 +17,9 @@ const (
 	stateUpgrade    state = iota // WebSocket: the HTTP request is not complete
 	stateNew                     // waits for op 7
 	stateConnecting              // logic was asked who it is
-	stateJoining                 // waits until the jobs know that its room is here
-	stateOpen                    // authenticated; messages flow
+	stateWelcoming               // authenticated; op 8 waits until the jobs know that its room is here
+	stateJoining                 // op 13 waits likewise; messages flow
+	stateOpen                    // messages flow
 	stateClosing                 // we have said goodbye and wait for the peer's FIN
 	stateClosed                  // the descriptor is gone: never write
 )
@@ -62,8 +63,14 @@ type reply struct {
 	body []byte
 }
 
-// live says that pushes may be written to it.
+// live says that pushes may be written to it: op 8 has gone before them.
 func (s *session) live() bool { return s.state == stateOpen || s.state == stateJoining }
+
+// reads says that its input is handled now: not while an answer is waited for, so
+// that answers keep the order of questions, and not after the goodbye.
+func (s *session) reads() bool {
+	return s.state == stateUpgrade || s.state == stateNew || s.state == stateOpen
+}
 
 // route is how the registry knows it.
 func (s *session) route() cluster.Route {

@@ -43,6 +43,10 @@ func (l *loop) check(s *session) {
 		if silent > ticks(lingerTime) {
 			l.hangUp(s)
 		}
+	case stateWelcoming, stateJoining:
+		if silent > ticks(cfg.HandshakeTimeout) {
+			l.close(s, closeBackend) // a job does not answer
+		}
 	case stateClosed:
 	default:
 		if silent > ticks(cfg.HandshakeTimeout) {

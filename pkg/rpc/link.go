@@ -13,9 +13,10 @@ import (
 
 const (
 	// pingEvery keeps a silent stream alive; silentAfter ends one whose other end
-	// is frozen or cut off.
+	// is frozen or cut off. It is below the handshake timeout of clients (5 s): a
+	// login that waits for a frozen job then still succeeds.
 	pingEvery   = time.Second
-	silentAfter = 5 * time.Second
+	silentAfter = 4 * time.Second
 	// maxQueued bounds what waits to be written to the other end, in bytes. The
 	// job's credit window stays far below; a gateway's announcements may not.
 	maxQueued = 32 << 20
