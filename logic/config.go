@@ -15,32 +15,32 @@ const (
 
 // Config is the configuration of the logic role, section [logic].
 type Config struct {
-	RestAddr     string `help:"Address of the public REST API, HOST:PORT; goim's port."`
-	InternalAddr string `help:"Address for gateways, metrics and health, HOST:PORT; goim's port of logic's RPC."`
+	RestAddr     string `help:"address of the public REST API, HOST:PORT; goim's port"`
+	InternalAddr string `help:"address for gateways, metrics and health, HOST:PORT; goim's port of logic's RPC"`
 
-	Producers     int           `help:"Goroutines that write to the queue; partition p uses number p mod this. 10 keep a broker at 1 to 2 ms a write busy."`
-	SpoolMessages int           `help:"Accepted pushes that may wait for the queue, then 503. 1048576: minutes of a busy day."`
-	SpoolBytes    int64         `help:"Bytes of accepted pushes that may wait for the queue, then 503. 256 MiB: what a small node can spare."`
-	MaxBody       int           `help:"Bytes of the body of one push, then 413. 1000000: what goim's producer lets into Kafka."`
-	MaxHeader     int           `help:"Bytes of a request's head, which holds the keys of a push. 65536: about 2000 keys."`
-	GoimAck       string        `help:"When /goim/* answers: accepted (in this node's log) or queued (acknowledged by the queue, as goim does)."`
-	QueuedTimeout time.Duration `help:"How long ack=queued waits for the queue. 5s: longer than a fail-over of a broker's partition usually takes."`
-	PushIDs       int           `name:"push-ids" help:"Caller-chosen push ids remembered, each for 10 min, then 503. 1048576: 1700 such pushes a second, about 120 MB when full."`
-	DrainTimeout  time.Duration `help:"How long a stop waits for accepted pushes to be enqueued. 5s: within what supervisors wait before they kill."`
+	Producers     int           `help:"goroutines that write to the queue; partition p uses number p mod this. 10 keep a broker at 1 to 2 ms a write busy"`
+	SpoolMessages int           `help:"accepted pushes that may wait for the queue, then 503. 1048576: minutes of a busy day"`
+	SpoolBytes    int64         `help:"bytes of accepted pushes that may wait for the queue, then 503. 256 MiB: what a small node can spare"`
+	MaxBody       int           `help:"bytes of the body of one push, then 413. 1000000: what goim's producer lets into Kafka"`
+	MaxHeader     int           `help:"bytes of a request's head, which holds the keys of a push. 65536: about 2000 keys"`
+	GoimAck       string        `help:"when /goim/* answers: accepted (in this node's log) or queued (acknowledged by the queue, as goim does)"`
+	QueuedTimeout time.Duration `help:"how long ack=queued waits for the queue. 5s: longer than a fail-over of a broker's partition usually takes"`
+	PushIDs       int           `name:"push-ids" help:"caller-chosen push ids remembered, each for 10 min, then 503. 1048576: 1700 such pushes a second, about 120 MB when full"`
+	DrainTimeout  time.Duration `help:"how long a stop waits for accepted pushes to be enqueued. 5s: within what supervisors wait before they kill"`
 
-	Domain       string        `help:"Host that /goim/nodes/weighted names as domain, and as node when there is no gateway. Empty: none."`
-	HostDomain   string        `help:"What is put behind a gateway's id to name it to browsers (platform=web). Empty: its public host is named."`
-	Heartbeat    time.Duration `help:"Interval at which clients shall send heartbeats, told to them in whole seconds. 4m: goim's."`
-	HeartbeatMax int           `help:"Heartbeats a client may miss, told to clients. 2: goim's."`
+	Domain       string        `help:"host that /goim/nodes/weighted names as domain, and as node when there is no gateway. Empty: none"`
+	HostDomain   string        `help:"what is put behind a gateway's id to name it to browsers (platform=web). Empty: its public host is named"`
+	Heartbeat    time.Duration `help:"interval at which clients shall send heartbeats, told to them in whole seconds. 4m: goim's"`
+	HeartbeatMax int           `help:"heartbeats a client may miss, told to clients. 2: goim's"`
 	Backoff      Backoff       `embed:"" prefix:"backoff."`
 }
 
 // Backoff is how clients shall wait between attempts to connect.
 type Backoff struct {
-	MaxDelay  int     `help:"Longest wait, in seconds. 300: goim's."`
-	BaseDelay int     `help:"First wait, in seconds. 3: goim's."`
-	Factor    float64 `help:"What a wait is multiplied with to give the next one. 1.8: goim's."`
-	Jitter    float64 `help:"Share of a wait that is random. 0.3: goim's."`
+	MaxDelay  int     `help:"longest wait, in seconds. 300: goim's"`
+	BaseDelay int     `help:"first wait, in seconds. 3: goim's"`
+	Factor    float64 `help:"what a wait is multiplied with to give the next one. 1.8: goim's"`
+	Jitter    float64 `help:"share of a wait that is random. 0.3: goim's"`
 }
 
 // Default is the configuration of a node for use on its own machine.

@@ -11,8 +11,8 @@ const ModeOpen = "open"
 
 // Config says how clients are authenticated.
 type Config struct {
-	Mode         string `help:"How clients prove who they are: open (the token is trusted, as goim does)."`
-	InsecureOpen bool   `help:"Allow mode open on addresses that others can reach. Off: anybody there could be any user."`
+	Mode         string `help:"how clients prove who they are: open (the token is trusted, as goim does)"`
+	InsecureOpen bool   `help:"allow mode open on addresses that others can reach. Off: anybody there could be any user"`
 }
 
 // Default is open mode, which CheckListeners confines to this machine.
