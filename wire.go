@@ -298,7 +298,7 @@ func (p *process) services(base context.Context) (list []service) {
 	if p.gateway != nil {
 		list = append(list, service{name: "gateway", run: p.gateway.Run, ready: opened(p.gateway.Ready())})
 		last = append(last, internal("gateway.internal_addr", p.gateway.Healthy, func(in *rpc.Internal) {
-			rpc.HandleGateway(base, in, p.gateway)
+			rpc.HandleGateway(base, in, p.gateway, p.log)
 		}))
 	}
 	if p.job != nil {

@@ -63,7 +63,9 @@ func (r *registrar) connect(batch []joining) {
 		return
 	}
 	for i, j := range batch {
-		j.loop.mailbox.post(&connected{j.id, replies[i]})
+		if m := (&connected{j.id, replies[i]}); !j.loop.mailbox.post(m) {
+			m.abandon(r.srv)
+		}
 	}
 }
 
@@ -122,9 +124,7 @@ type connected struct {
 func (m *connected) run(l *loop) {
 	s := l.table.get(m.id)
 	if s == nil || s.state != stateConnecting {
-		if m.Error == "" && m.Stamp != 0 {
-			l.srv.registrar.leave(m.route(l.srv)) // it has left before it had arrived
-		}
+		m.abandon(l.srv)
 		return
 	}
 	switch {
@@ -135,6 +135,13 @@ func (m *connected) run(l *loop) {
 		l.close(s, closeReplaced) // a newer connection of this key stands
 	default:
 		l.admit(s, m)
+	}
+}
+
+// abandon removes the route of a client that has left before it had arrived.
+func (m *connected) abandon(srv *Server) {
+	if m.Error == "" && m.Stamp != 0 {
+		srv.registrar.leave(m.route(srv))
 	}
 }
 

@@ -73,6 +73,10 @@ func (l *loop) paceCasts() {
 		if speed == 0 {
 			continue
 		}
+		if l.conns.Load() == 0 {
+			l.endCast(i) // nobody is here; who comes now came later
+			continue
+		}
 		share := float64(l.conns.Load()) / float64(max(1, l.srv.Conns()))
 		c.budget += speed * share * tickEvery.Seconds()
 		c.budget -= float64(l.advance(c, int(c.budget), len(l.table.slots)))

@@ -17,7 +17,7 @@ const (
 	closeReplaced                       // a newer connection has the same key
 	closeHeartbeat                      // silent for too long
 	closeSlow                           // reads slower than we push
-	closeFlood                          // sent more than it may before it was answered
+	closeFlood                          // too much before an answer, or too many changes of room
 	closeFull                           // over the connection limit
 	closeDrain                          // this gateway is stopping
 	closePanic                          // our fault; this connection only
@@ -41,7 +41,7 @@ var closeTable = [closeReasons]struct {
 	closeReplaced:    {"replaced", 1008, "replaced by a newer connection"},
 	closeHeartbeat:   {"heartbeat_timeout", 1001, "no heartbeat"},
 	closeSlow:        {"slow", 1013, "reading too slowly"},
-	closeFlood:       {"flood", 1008, "too many packets before an answer"},
+	closeFlood:       {"flood", 1008, "too many packets"},
 	closeFull:        {"full", 1013, "too many connections"},
 	closeDrain:       {"drain", 1012, "restarting"},
 	closePanic:       {"panic", 1011, "internal error"},

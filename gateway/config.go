@@ -21,7 +21,7 @@ type Config struct {
 	Zone             string        `help:"zone this gateway runs in"`
 	Env              string        `help:"deployment environment this gateway belongs to"`
 	MaxConnections   int           `help:"client connections at most; 0 takes what the file limit leaves"`
-	MaxOutbound      int           `help:"bytes that may wait for one client before it is closed as too slow"`
+	MaxOutbound      int           `help:"bytes that may wait for one client; longer than a second, or 16 times as much, and it is closed as too slow"`
 	Sndbuf           int           `help:"kernel send buffer of one client connection, bytes"`
 	Mailbox          int           `help:"bytes of messages that may wait for one loop before jobs are told to wait"`
 	HandshakeTimeout time.Duration `help:"from connect to authenticated, at most"`

@@ -28,8 +28,11 @@ type stream struct {
 	newRooms   []*nodeRoom         // to be announced and then confirmed
 	announced  []announcement      // not confirmed, oldest first
 	seq        uint64              // of the last announcement
+	confirmed  uint64              // of the last one the job has confirmed
 	listing    bool                // the opening list is not complete
 	announcing bool                // a goroutine is in announce
+	ended      bool                // the stream has ended, for reason
+	reason     error
 }
 
 // expected is the batch a stream must bring next for a partition.
@@ -46,6 +49,9 @@ var _ push.Stream = (*stream)(nil)
 func (srv *Server) Open(_ context.Context, _ cluster.Node, h push.Hello, peer push.Receiver) (push.Stream, error) {
 	if h.Version < 1 || h.Version > cluster.Version+1 {
 		return nil, fmt.Errorf("job %s speaks version %d, this gateway %d", h.Job, h.Version, cluster.Version)
+	}
+	if srv.ended.Load() {
+		return nil, fmt.Errorf("gateway %s has stopped", srv.cfg.ID)
 	}
 	if h.Node != srv.cfg.ID || h.Epoch != srv.Epoch() {
 		return nil, fmt.Errorf("job %s means %s in epoch %d, this is %s in epoch %d", h.Job, h.Node, h.Epoch, srv.cfg.ID, srv.Epoch())
@@ -81,8 +87,9 @@ func (st *stream) Close() { st.end(nil) }
 func (st *stream) end(err error) {
 	st.closeOnce.Do(func() {
 		st.srv.streams.remove(st)
-		st.srv.interest.close(st)
-		st.peer.Closed(err)
+		if announcing := st.srv.interest.close(st, err); !announcing {
+			st.peer.Closed(err)
+		}
 	})
 }
 
@@ -167,7 +174,6 @@ func (a *admission) deliver(items []push.Message, p *partition, now time.Time) b
 	for i := range items {
 		p.advance(items[i].ID, now)
 	}
-	a.srv.m.repeats.Add(d.repeats)
 	return true
 }
 

@@ -17,6 +17,7 @@ func (l *loop) toRoom(node *nodeRoom, m *message) {
 		return
 	}
 	if len(r.pending) == 0 {
+		r.pending = l.getPending()
 		l.dirtyRooms = append(l.dirtyRooms, r)
 	}
 	r.pending = append(r.pending, m)
@@ -58,7 +59,19 @@ func (l *loop) settle() (more bool) {
 		l.flushSession(s)
 	}
 	l.dirtySessions = l.dirtySessions[:0]
+	l.shrink()
 	return more
+}
+
+// maxScratch bounds what a loop keeps of a burst, in bytes.
+const maxScratch = 1 << 20
+
+func (l *loop) shrink() {
+	for _, b := range []*[]byte{&l.frameTCP, &l.frameWS, &l.out} {
+		if cap(*b) > maxScratch {
+			*b = nil
+		}
+	}
 }
 
 // flushRoom writes a room's pending messages to its members. If a write panics,
@@ -70,8 +83,8 @@ func (l *loop) flushRoom(r *room) {
 		i = l.flushMembers(r, i)
 	}
 	l.writing = nil
-	clear(r.pending)
-	r.pending = r.pending[:0]
+	l.recycle(r.pending)
+	r.pending = nil
 }
 
 // flushMembers writes to the members from index from down to 0 and returns -1,
@@ -146,10 +159,10 @@ func appendPushes(dst []byte, isWS bool, msgs []*message) []byte {
 }
 
 // maxSpare bounds the pending lists kept for use again, and their length.
-const maxSpare, maxSpareCap = 256, 64
+const maxSpare, maxSpareCap = 256, 1024
 
-// getPending returns an empty list; it goes back by putPending, after which the
-// session has none.
+// getPending returns an empty list for a session or a room that has none; it goes
+// back by putPending or recycle, after which nobody may hold it.
 func (l *loop) getPending() []*message {
 	if n := len(l.spare); n > 0 {
 		p := l.spare[n-1]
@@ -161,9 +174,14 @@ func (l *loop) getPending() []*message {
 
 // putPending takes the pending list from s.
 func (l *loop) putPending(s *session) {
-	if p := s.pending; p != nil && len(l.spare) < maxSpare && cap(p) <= maxSpareCap {
+	l.recycle(s.pending)
+	s.pending = nil
+}
+
+// recycle keeps a list for getPending.
+func (l *loop) recycle(p []*message) {
+	if p != nil && len(l.spare) < maxSpare && cap(p) <= maxSpareCap {
 		clear(p)
 		l.spare = append(l.spare, p[:0])
 	}
-	s.pending = nil
 }

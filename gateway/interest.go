@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,8 +17,14 @@ const (
 	roomLinger = time.Minute
 	// countEvery is how often changed member counts are announced, at most.
 	countEvery = time.Second
-	// interestChunk bounds the rooms of one announcement.
-	interestChunk = 1000
+	// interestChunk bounds the rooms of one announcement, interestWindow the
+	// announcements that are not confirmed: a list of a million rooms leaves at the
+	// pace of its reader.
+	interestChunk  = 1000
+	interestWindow = 16
+	// maxCounts bounds the counts that wait for one stream beside its opening list;
+	// beyond it the job is taken for gone.
+	maxCounts = 1 << 20
 )
 
 // nodeRoom is what the node knows of a room: one object for all loops.
@@ -179,17 +186,24 @@ func (in *interest) sweep(now time.Time) {
 	}
 	counts = append(counts, in.forget(now)...)
 	var tell []*stream
-	if len(counts) > 0 {
-		for st := range in.streams {
-			st.counts = append(st.counts, counts...)
-			tell = append(tell, st)
+	var gone []*stream
+	for st := range in.streams {
+		st.counts = append(st.counts, counts...)
+		tell = append(tell, st)
+		if !st.listing && len(st.counts) > maxCounts {
+			gone = append(gone, st)
 		}
 	}
 	in.mu.Unlock()
+	for _, st := range gone {
+		st.end(errDeafJob)
+	}
 	for _, st := range tell {
 		st.announce()
 	}
 }
+
+var errDeafJob = errors.New("the job does not confirm announcements")
 
 // forget removes rooms that have been empty for roomLinger. A room that was used
 // in between is looked at again later. in.mu is held.
@@ -223,10 +237,14 @@ func (in *interest) open(st *stream) {
 	st.announce()
 }
 
-// close removes a stream: nobody waits for its confirmations any more.
-func (in *interest) close(st *stream) {
+// close removes a stream: nobody waits for its confirmations any more. It reports
+// whether an announcement is under way, whose sender then calls Closed: that must
+// be the last call to the job.
+func (in *interest) close(st *stream, err error) (announcing bool) {
 	in.mu.Lock()
 	delete(in.streams, st)
+	st.ended, st.reason = true, err
+	announcing = st.announcing
 	rooms := st.newRooms
 	for _, a := range st.announced {
 		rooms = append(rooms, a.rooms...)
@@ -235,11 +253,13 @@ func (in *interest) close(st *stream) {
 	ready := confirm(rooms)
 	in.mu.Unlock()
 	ready.tell()
+	return announcing
 }
 
 // confirmed handles a job's confirmation of everything up to seq.
 func (in *interest) confirmed(st *stream, seq uint64) {
 	in.mu.Lock()
+	st.confirmed = max(st.confirmed, min(seq, st.seq))
 	var rooms []*nodeRoom
 	for len(st.announced) > 0 && st.announced[0].seq <= seq {
 		rooms = append(rooms, st.announced[0].rooms...)
@@ -248,6 +268,7 @@ func (in *interest) confirmed(st *stream, seq uint64) {
 	ready := confirm(rooms)
 	in.mu.Unlock()
 	ready.tell()
+	st.announce() // the window may have opened
 }
 
 // readyRooms are loops to be told that a room is ready.
@@ -290,7 +311,7 @@ type announcement struct {
 func (st *stream) announce() {
 	in := st.srv.interest
 	in.mu.Lock()
-	if st.announcing {
+	if st.announcing || st.ended {
 		in.mu.Unlock()
 		return
 	}
@@ -305,14 +326,18 @@ func (st *stream) announce() {
 		in.mu.Lock()
 	}
 	st.announcing = false
+	ended, reason := st.ended, st.reason
 	in.mu.Unlock()
+	if ended { // meanwhile, and it was left to us
+		st.peer.Closed(reason)
+	}
 }
 
 // nextInterest takes the next announcement off the queues: counts and the
 // opening list first, so that a count never comes behind a newer one of the same
 // room. interest.mu is held.
 func (st *stream) nextInterest() (i push.Interest, ok bool) {
-	if _, open := st.srv.interest.streams[st]; !open {
+	if _, open := st.srv.interest.streams[st]; !open || st.seq-st.confirmed >= interestWindow {
 		return i, false
 	}
 	switch {

@@ -43,6 +43,7 @@ type loop struct {
 	dirtySessions []*session   // have pending pushes
 	casts         []*cast      // pushes to all that are under way
 	spare         [][]*message // pending lists to use again
+	behind        []*session   // over max_outbound
 	sweepFrom     int          // slot at which the next sweep begins
 	drain         *drain       // nil: not draining
 	frameTCP      []byte       // scratch: pushes as written to TCP
@@ -68,7 +69,7 @@ func newLoop(srv *Server, index int) *loop {
 func (l *loop) serve(ctx context.Context, booted func()) error {
 	cfg := l.srv.cfg
 	for {
-		err := gnet.Rotate(&booter{l, booted}, l.srv.listen.uris(),
+		err := gnet.Rotate(&booter{l, ctx, booted}, l.srv.listen.uris(),
 			gnet.WithNumEventLoop(1), gnet.WithReusePort(true), gnet.WithReuseAddr(true),
 			gnet.WithTicker(true), gnet.WithSocketSendBuffer(cfg.Sndbuf),
 			gnet.WithLogger(gnetLogger{l.srv.log}))
@@ -93,14 +94,14 @@ func (l *loop) serve(ctx context.Context, booted func()) error {
 // waited for them is for nobody.
 func (l *loop) reset() {
 	for _, x := range l.mailbox.detach() {
-		if ld, ok := x.(*loopDelivery); ok {
-			ld.abandon(l.srv)
+		if m, ok := x.(interface{ abandon(srv *Server) }); ok {
+			m.abandon(l.srv)
 		}
 	}
 	for len(l.casts) > 0 {
 		l.endCast(0)
 	}
-	l.dirtyRooms, l.dirtySessions = nil, nil
+	l.dirtyRooms, l.dirtySessions, l.behind = nil, nil, nil
 	l.ticking.Store(false)
 }
 
@@ -117,13 +118,18 @@ func (l *loop) stop(ctx context.Context) {
 // booter passes gnet's calls to the loop and tells when the engine listens.
 type booter struct {
 	*loop
+	ctx    context.Context // of serve
 	booted func()
 }
 
-// OnBoot is called when the engine begins to listen.
+// OnBoot is called when the engine begins to listen. Either stop sees this engine,
+// or this sees that stop has been.
 func (b *booter) OnBoot(e gnet.Engine) gnet.Action {
 	b.engine.Store(&e)
 	b.booted()
+	if b.ctx.Err() != nil {
+		return gnet.Shutdown
+	}
 	return gnet.None
 }
 
@@ -149,6 +155,7 @@ func (tick) run(l *loop) {
 	l.srv.m.pushed.Add(l.pushed)
 	l.writes, l.pushed = 0, 0
 	l.sweep()
+	l.closeBehind()
 	l.paceCasts()
 	l.drainSome()
 }
@@ -161,6 +168,7 @@ func (l *loop) OnOpen(c gnet.Conn) (out []byte, action gnet.Action) {
 	s := &session{loop: l, conn: c, active: l.srv.coarse()}
 	l.now = s.active
 	c.SetContext(s)
+	defer l.recovered(s)
 	if addr, ok := c.RemoteAddr().(*net.TCPAddr); ok {
 		s.ip = addr.IP.String()
 	}
@@ -172,7 +180,7 @@ func (l *loop) OnOpen(c gnet.Conn) (out []byte, action gnet.Action) {
 		l.refuse(s, closeFull)
 		return nil, gnet.Close
 	}
-	if l.drain != nil {
+	if l.srv.draining.Load() {
 		l.refuse(s, closeDrain)
 		return nil, gnet.Close
 	}
@@ -321,9 +329,42 @@ func (s *session) write(b []byte) {
 	if _, err := s.conn.Write(b); err != nil || s.state == stateClosed {
 		return // gnet has closed it and called OnClose
 	}
-	if s.state != stateClosing && s.conn.OutboundBuffered() > l.srv.cfg.MaxOutbound {
-		l.closeSlow(s)
+	if s.state == stateClosing {
+		return
 	}
+	switch backlog := s.conn.OutboundBuffered(); {
+	case backlog > hardOutbound*l.srv.cfg.MaxOutbound:
+		l.closeSlow(s)
+	case backlog > l.srv.cfg.MaxOutbound && s.behind == 0:
+		s.behind = max(1, l.now)
+		l.behind = append(l.behind, s)
+	}
+}
+
+const (
+	// A burst that the kernel does not take at once is not a slow reader: a session
+	// may be over max_outbound for slowTime, and by hardOutbound times never.
+	slowTime     = time.Second
+	hardOutbound = 16
+)
+
+// closeBehind looks at the sessions that are over their bound: those that have
+// caught up are forgotten, those that have not in slowTime are closed.
+func (l *loop) closeBehind() {
+	kept := l.behind[:0]
+	for _, s := range l.behind {
+		switch {
+		case s.state >= stateClosing:
+		case s.conn.OutboundBuffered() <= l.srv.cfg.MaxOutbound:
+			s.behind = 0
+		case int32(l.now-s.behind) > ticks(slowTime):
+			l.closeSlow(s)
+		default:
+			kept = append(kept, s)
+		}
+	}
+	clear(l.behind[len(kept):])
+	l.behind = kept
 }
 
 // closeSlow ends a session whose client does not read: a goodbye would only wait

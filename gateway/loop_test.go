@@ -105,7 +105,7 @@ func TestReentrantClose(t *testing.T) {
 func TestSlowMembersInFlush(t *testing.T) {
 	l, r, conns := fakeRoom(t, 3)
 	for _, c := range conns {
-		c.outbound = l.srv.cfg.MaxOutbound + 1
+		c.outbound = hardOutbound*l.srv.cfg.MaxOutbound + 1
 	}
 	l.toRoom(r.node, testMessage("x"))
 	l.settle()

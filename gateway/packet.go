@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/halley-im/halley/pkg/cluster"
 	"github.com/halley-im/halley/pkg/protocol"
@@ -15,6 +16,10 @@ const (
 	maxName = 256
 	// maxAccepts bounds the operations one session may accept.
 	maxAccepts = 1024
+	// maxChanges is how often a session may change its room within changesIn: every
+	// new room is announced to all jobs and remembered for a while.
+	maxChanges = 100
+	changesIn  = 10 * time.Second
 )
 
 // packet handles one packet of a session that has finished its handshake.
@@ -72,6 +77,9 @@ func (l *loop) changeRoom(s *session, p protocol.Packet) {
 	answer := reply{op: protocol.OpChangeRoomReply, ver: p.Ver, seq: p.Seq, body: p.Body}
 	name := string(p.Body)
 	switch {
+	case s.tooManyChanges():
+		l.closeReading(s, closeFlood)
+		return
 	case name == "":
 		l.leave(s)
 	case !validRoom(name):
@@ -85,6 +93,15 @@ func (l *loop) changeRoom(s *session, p protocol.Packet) {
 		return
 	}
 	l.answer(s, answer.packet())
+}
+
+// tooManyChanges counts a change of room.
+func (s *session) tooManyChanges() bool {
+	if int32(s.loop.now-s.changesFrom) >= ticks(changesIn) {
+		s.changesFrom, s.changes = s.loop.now, 0
+	}
+	s.changes++
+	return s.changes > maxChanges
 }
 
 func (r *reply) packet() protocol.Packet {

@@ -44,6 +44,8 @@ type Server struct {
 	epoch    atomic.Uint64
 	sessions atomic.Int64 // authenticated ones
 	draining atomic.Bool
+	drainBy  atomic.Uint32 // coarse time by which all clients shall be closed
+	ended    atomic.Bool   // no stream is taken any more
 }
 
 // New makes a gateway; it starts nothing. build is the program's version, for
@@ -122,11 +124,14 @@ func (srv *Server) Healthy() error {
 	return nil
 }
 
-// CloseReplaced ends the sessions of these routes if they are still theirs.
+// CloseReplaced ends the sessions of these routes if they are still theirs, also
+// those that logic has registered and that are not here yet.
 func (srv *Server) CloseReplaced(routes []cluster.Route) {
 	for _, r := range routes {
-		held := srv.directory.get(r.Key)
-		if held.loop != nil && held.stamp == r.Stamp && r.Epoch == srv.Epoch() {
+		if r.Epoch != srv.Epoch() {
+			continue
+		}
+		if held := srv.directory.replaced(r.Key, r.Stamp, time.Now()); held.loop != nil {
 			held.loop.mailbox.post(replaced{held.id})
 		}
 	}
@@ -151,6 +156,7 @@ func (srv *Server) Run(ctx context.Context) error {
 	if err == nil {
 		err = srv.serve(ctx, work)
 	}
+	srv.ended.Store(true)
 	srv.streams.closeAll()
 	stop()
 	err = errors.Join(err, services.Wait())
@@ -208,13 +214,12 @@ func (srv *Server) serve(ctx, work context.Context) error {
 // drain refuses new connections and closes those there are, until none is left,
 // their routes are removed, or the time is up.
 func (srv *Server) drain() {
-	srv.draining.Store(true)
 	deadline := time.Now().Add(srv.cfg.DrainTimeout)
-	// Half of the time is for closing, the rest for goodbyes and routes.
-	for _, l := range srv.loops {
-		l.mailbox.post(startDrain{srv.coarse() + uint32(ticks(srv.cfg.DrainTimeout/2))})
-	}
-	for time.Now().Before(deadline) && (srv.sessions.Load() > 0 || !srv.registrar.settled()) {
+	// Half of the time is for closing, the rest for goodbyes and routes. Each loop
+	// begins with its next tick.
+	srv.drainBy.Store(srv.coarse() + uint32(ticks(srv.cfg.DrainTimeout/2)))
+	srv.draining.Store(true)
+	for time.Now().Before(deadline) && (srv.Conns() > 0 || !srv.registrar.settled()) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	if left := srv.sessions.Load(); left > 0 {

@@ -44,6 +44,11 @@ type session struct {
 	stamp   cluster.Stamp
 	accepts []int32
 
+	behind uint32 // loop.now when it went over max_outbound; 0: it is not
+
+	changesFrom uint32 // loop.now when changes began to be counted
+	changes     uint16 // of the room since then
+
 	room    *room // nil: none
 	roomPos int   // in room.members
 

@@ -28,12 +28,16 @@ const (
 
 // delivery is a batch split over the loops of a node.
 type delivery struct {
-	srv     *Server
-	loops   []loopDelivery // by loop index
-	repeats int
-	casts   int
-	paced   int
+	srv    *Server
+	loops  []loopDelivery // by loop index
+	casts  int
+	paced  int
+	latest []push.ID // of this batch, the last one per log
+	drops  drops     // counted when the batch is admitted
 }
+
+// drops are messages of a batch that have no receiver here, by reason.
+type drops struct{ repeated, noMember, moved, expired, unresolved int }
 
 // loopDelivery is the mail that brings one loop its part of a batch.
 type loopDelivery struct {
@@ -57,18 +61,37 @@ func (srv *Server) split(items []push.Message, p *partition) *delivery {
 	msgs := make([]message, len(items))
 	for i := range items {
 		in := &items[i]
-		if p.repeated(in.ID) {
-			d.repeats++
+		if p.repeated(in.ID) || d.repeated(in.ID) {
+			d.drops.repeated++
 			continue
 		}
 		if in.Expire != 0 && in.Expire < now {
-			srv.m.expired.Inc()
+			d.drops.expired++
 			continue
 		}
 		msgs[i].op = in.Op
 		d.add(&msgs[i], in)
 	}
 	return d
+}
+
+// repeated says that id came earlier in this batch, and notes it: a producer that
+// repeats a call may put 1 2 1 2 on the queue.
+func (d *delivery) repeated(id push.ID) bool {
+	if id.Zero() {
+		return false
+	}
+	for i := range d.latest {
+		if last := &d.latest[i]; last.Spool == id.Spool {
+			if id.Index < last.Index || id.Index == last.Index && id.Part <= last.Part {
+				return true
+			}
+			*last = id
+			return false
+		}
+	}
+	d.latest = append(d.latest, id)
+	return false
 }
 
 // encode makes the inner packet when the message is known to have a receiver.
@@ -88,14 +111,14 @@ func (d *delivery) add(m *message, in *push.Message) {
 	case push.All:
 		d.addAll(m, in)
 	default:
-		d.srv.m.unresolved.Inc() // mids never travel on the queue
+		d.drops.unresolved++ // mids never travel on the queue
 	}
 }
 
 func (d *delivery) addRoom(m *message, in *push.Message) {
 	r := d.srv.interest.get(cluster.Scope(in.App, in.To.Room))
 	if r == nil || r.loops.Load() == 0 {
-		d.srv.m.noMember.Inc()
+		d.drops.noMember++
 		return
 	}
 	m.encode(in.Body)
@@ -106,14 +129,14 @@ func (d *delivery) addRoom(m *message, in *push.Message) {
 
 func (d *delivery) addKeys(m *message, in *push.Message) {
 	if in.To.Epoch != 0 && in.To.Epoch != uint64(d.srv.Epoch()) {
-		d.srv.m.moved.Add(len(in.To.Keys))
+		d.drops.moved += len(in.To.Keys)
 		return
 	}
 	var perLoop [maxLoops][]sessionID
 	for _, key := range in.To.Keys {
 		r := d.srv.directory.get(cluster.Scope(in.App, key))
 		if r.loop == nil {
-			d.srv.m.moved.Inc()
+			d.drops.moved++
 			continue
 		}
 		perLoop[r.loop.index] = append(perLoop[r.loop.index], r.id)
@@ -128,7 +151,7 @@ func (d *delivery) addKeys(m *message, in *push.Message) {
 
 func (d *delivery) addAll(m *message, in *push.Message) {
 	m.encode(in.Body)
-	share := &castShare{speed: in.To.Speed}
+	share := &castShare{speed: max(0, in.To.Speed)}
 	share.left.Store(int32(len(d.loops)))
 	d.casts++
 	if share.speed > 0 {
@@ -165,6 +188,12 @@ func (d *delivery) reserve() bool {
 // post hands the parts to their loops. A loop that has no sessions refuses its
 // part, which is then for nobody.
 func (d *delivery) post() {
+	m := d.srv.m
+	m.repeats.Add(d.drops.repeated)
+	m.noMember.Add(d.drops.noMember)
+	m.moved.Add(d.drops.moved)
+	m.expired.Add(d.drops.expired)
+	m.unresolved.Add(d.drops.unresolved)
 	for i := range d.loops {
 		ld := &d.loops[i]
 		if ld.cost > 0 && !d.srv.loops[i].mailbox.post(ld) {
@@ -186,16 +215,23 @@ func (ld *loopDelivery) abandon(srv *Server) {
 // run gives the items to rooms and sessions; settle writes them.
 func (ld *loopDelivery) run(l *loop) {
 	l.mailbox.release(ld.cost)
-	for _, it := range ld.items {
-		switch {
-		case it.room != nil:
-			l.toRoom(it.room, it.msg)
-		case it.cast != nil:
-			l.addCast(it.cast, it.msg)
-		default:
-			for _, id := range it.sessions {
-				l.toSession(id, it.msg)
-			}
+	for i := range ld.items {
+		l.deliver(&ld.items[i])
+	}
+}
+
+// deliver gives one item to its receivers; if that panics, the others still get
+// theirs.
+func (l *loop) deliver(it *item) {
+	defer l.recovered(nil)
+	switch {
+	case it.room != nil:
+		l.toRoom(it.room, it.msg)
+	case it.cast != nil:
+		l.addCast(it.cast, it.msg)
+	default:
+		for _, id := range it.sessions {
+			l.toSession(id, it.msg)
 		}
 	}
 }
@@ -207,7 +243,7 @@ func (c *castLimit) take(all, paced int) bool {
 	if all == 0 {
 		return true
 	}
-	if c.all.Load()+int32(all) > maxCasts || paced > 0 && c.paced.Load() > 0 && c.paced.Load()+int32(paced) > maxPaced {
+	if c.all.Load() > 0 && c.all.Load()+int32(all) > maxCasts || paced > 0 && c.paced.Load() > 0 && c.paced.Load()+int32(paced) > maxPaced {
 		return false
 	}
 	c.all.Add(int32(all))

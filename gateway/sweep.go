@@ -64,23 +64,16 @@ type drain struct {
 // minDrain is how many sessions a loop closes per tick at least.
 const minDrain = 100
 
-// startDrain is the mail that begins to drain a loop: it takes no new
-// connections and closes those it has until deadline.
-type startDrain struct{ deadline uint32 }
-
-func (m startDrain) run(l *loop) {
-	if l.drain == nil {
-		l.drain = &drain{deadline: m.deadline}
-		l.drainSome()
-	}
-}
-
-// drainSome closes a tick's share of the sessions.
+// drainSome closes a tick's share of the sessions while the server drains. A loop
+// that has no event loop yet needs none: it refuses what comes.
 func (l *loop) drainSome() {
-	d := l.drain
-	if d == nil {
+	if !l.srv.draining.Load() {
 		return
 	}
+	if l.drain == nil {
+		l.drain = &drain{deadline: l.srv.drainBy.Load()}
+	}
+	d := l.drain
 	left := 1
 	if d.deadline > l.now {
 		left = int(d.deadline - l.now)

@@ -49,7 +49,7 @@ func (c *Config) Validate() error {
 		low, high int
 	}{
 		{"job.batch_bytes", c.BatchBytes, 1 << 10, 1 << 20},
-		{"job.window", c.Window, c.BatchBytes, 1 << 30},
+		{"job.window", c.Window, c.BatchBytes, 16 << 20}, // a link queues 32 MiB at most
 		{"job.lane_bytes", c.LaneBytes, c.BatchBytes, 1 << 30},
 	} {
 		if n.value < n.low || n.value > n.high {

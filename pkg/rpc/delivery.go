@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -129,7 +131,7 @@ func (s *clientStream) handle(typ byte, payload []byte) error {
 }
 
 // deliverHandler answers the upgrade on the gateway.
-func deliverHandler(base context.Context, g Deliverer) fasthttp.RequestHandler {
+func deliverHandler(base context.Context, g Deliverer, log *slog.Logger) fasthttp.RequestHandler {
 	return func(rc *fasthttp.RequestCtx) {
 		if string(rc.Request.Header.Peek(fasthttp.HeaderUpgrade)) != upgradeName {
 			rc.Error("want Upgrade: "+upgradeName+"\n", fasthttp.StatusUpgradeRequired)
@@ -143,14 +145,20 @@ func deliverHandler(base context.Context, g Deliverer) fasthttp.RequestHandler {
 		rc.SetStatusCode(fasthttp.StatusSwitchingProtocols)
 		rc.Response.Header.Set(fasthttp.HeaderConnection, "Upgrade")
 		rc.Response.Header.Set(fasthttp.HeaderUpgrade, upgradeName)
-		rc.Hijack(func(conn net.Conn) { serveStream(base, conn, g, h) })
+		rc.Hijack(func(conn net.Conn) { serveStream(base, conn, g, h, log) })
 	}
 }
 
 // serveStream is the gateway's end: it returns when the stream has ended.
-func serveStream(base context.Context, conn net.Conn, g Deliverer, h push.Hello) {
+func serveStream(base context.Context, conn net.Conn, g Deliverer, h push.Hello, log *slog.Logger) {
 	l := newLink(conn)
-	defer l.end(errClosed)
+	defer func() {
+		// Nobody else recovers here: the HTTP handler has returned long ago.
+		if p := recover(); p != nil {
+			log.Error("panic on a delivery stream", "job", h.Job, "err", p, "stack", string(debug.Stack()))
+		}
+		l.end(errClosed)
+	}()
 	stop := context.AfterFunc(base, func() { l.end(context.Cause(base)) })
 	defer stop()
 

@@ -67,7 +67,7 @@ func parseBatch(src []byte) (*push.Batch, error) {
 	r := reader{src: src}
 	b := &push.Batch{Partition: int32(r.varint()), Generation: int32(r.varint()), Seq: r.varint()}
 	n := r.count()
-	b.Items = make([]push.Message, 0, n)
+	b.Items = make([]push.Message, 0, min(n, maxPrealloc))
 	for range n {
 		m, err := push.ParseMessage(r.bytes())
 		if err != nil {
@@ -151,8 +151,11 @@ func (r *reader) bytes() []byte {
 	return v
 }
 
-// count reads how many things follow; each takes at least a byte, so a lie
-// cannot make us allocate more than what was sent.
+// maxPrealloc bounds what is allocated for a count before the things are there.
+const maxPrealloc = 1024
+
+// count reads how many things follow; each takes at least a byte, so more than
+// what is left is a lie.
 func (r *reader) count() int {
 	n := r.varint()
 	if n > uint64(len(r.src)) {
@@ -164,7 +167,7 @@ func (r *reader) count() int {
 
 func (r *reader) rooms() []cluster.RoomCount {
 	n := r.count()
-	rooms := make([]cluster.RoomCount, 0, n)
+	rooms := make([]cluster.RoomCount, 0, min(n, maxPrealloc))
 	for range n {
 		rooms = append(rooms, cluster.RoomCount{
 			Room:  string(r.bytes()),

@@ -3,6 +3,9 @@ package rpc
 import (
 	"context"
 	"fmt"
+	"log/slog"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/halley-im/halley/pkg/cluster"
 )
@@ -28,17 +31,20 @@ func (c *GatewayClient) CloseReplaced(ctx context.Context, nodes []cluster.Node,
 	for _, r := range routes {
 		byNode[r.Node] = append(byNode[r.Node], r)
 	}
-	var first error
+	var calls errgroup.Group // at the same time: one that is frozen holds up no other
 	for _, n := range nodes {
 		if len(byNode[n.ID]) == 0 {
 			continue
 		}
-		err := c.post(ctx, n.Internal, pathCloseReplaced, closeBody{cluster.Version, byNode[n.ID]}, nil)
-		if err != nil && first == nil {
-			first = fmt.Errorf("close replaced sessions on %s: %w", n.ID, err)
-		}
+		calls.Go(func() error {
+			err := c.post(ctx, n.Internal, pathCloseReplaced, closeBody{cluster.Version, byNode[n.ID]}, nil)
+			if err != nil {
+				err = fmt.Errorf("close replaced sessions on %s: %w", n.ID, err)
+			}
+			return err
+		})
 	}
-	return first
+	return calls.Wait()
 }
 
 // HandleGateway adds a gateway's calls, and the delivery stream, to its internal
@@ -46,10 +52,10 @@ func (c *GatewayClient) CloseReplaced(ctx context.Context, nodes []cluster.Node,
 func HandleGateway(base context.Context, in *Internal, g interface {
 	Closer
 	Deliverer
-}) {
+}, log *slog.Logger) {
 	in.Handle(pathCloseReplaced, handle(base, func(_ context.Context, b closeBody) (empty, error) {
 		g.CloseReplaced(b.Routes)
 		return empty{}, nil
 	}))
-	in.Handle(pathDeliver, deliverHandler(base, g))
+	in.Handle(pathDeliver, deliverHandler(base, g, log))
 }

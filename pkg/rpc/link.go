@@ -17,10 +17,11 @@ const (
 	// login that waits for a frozen job then still succeeds.
 	pingEvery   = time.Second
 	silentAfter = 4 * time.Second
-	// maxQueued bounds what waits to be written to the other end, in bytes. The
-	// job's credit window stays far below; a gateway's announcements may not.
-	maxQueued = 32 << 20
-	readSize  = 64 << 10
+	// maxQueued bounds what waits to be written to the other end, in bytes. A job's
+	// credit window and a gateway's unconfirmed announcements stay below.
+	maxQueued  = 32 << 20
+	readSize   = 64 << 10
+	writeSlice = 256 << 10
 )
 
 var (
@@ -104,11 +105,7 @@ func (l *link) write() {
 		l.mu.Lock()
 		out, l.queue = l.queue, out[:0]
 		l.mu.Unlock()
-		if err := l.conn.SetWriteDeadline(time.Now().Add(silentAfter)); err != nil {
-			l.end(err)
-			return
-		}
-		if _, err := l.conn.Write(out); err != nil {
+		if err := l.writeAll(out); err != nil {
 			l.end(err)
 			return
 		}
@@ -116,6 +113,22 @@ func (l *link) write() {
 			out = nil // do not keep what one burst needed
 		}
 	}
+}
+
+// writeAll writes in slices, each with a deadline of its own: a slow line may take
+// long for all, but not for one.
+func (l *link) writeAll(out []byte) error {
+	for len(out) > 0 {
+		n := min(len(out), writeSlice)
+		if err := l.conn.SetWriteDeadline(time.Now().Add(silentAfter)); err != nil {
+			return err
+		}
+		if _, err := l.conn.Write(out[:n]); err != nil {
+			return err
+		}
+		out = out[n:]
+	}
+	return nil
 }
 
 // read hands every frame to handle until the link ends or handle fails. The

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/halley-im/halley/pkg/cluster"
 )
@@ -46,17 +47,27 @@ func NewLogicClient(addrs []string, secret string) *LogicClient {
 	return &LogicClient{caller: newCaller(secret), addrs: addrs}
 }
 
-// call tries each node once.
+// call tries each node once, each for its share of the time that is left, so that
+// one that is frozen does not use up all of it. The next call begins with the node
+// that answered, not with one that did not.
 func (c *LogicClient) call(ctx context.Context, path string, in, out any) error {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		deadline = time.Now().Add(defaultCall)
+	}
 	var errs []error
+	nodes := uint32(len(c.addrs))
 	first := c.last.Load()
-	for i := range uint32(len(c.addrs)) {
-		n := (first + i) % uint32(len(c.addrs))
-		err := c.post(ctx, c.addrs[n], path, in, out)
+	for i := range nodes {
+		n := (first + i) % nodes
+		share := time.Until(deadline) / time.Duration(nodes-i)
+		try, cancel := context.WithTimeout(ctx, share)
+		err := c.post(try, c.addrs[n], path, in, out)
+		cancel()
 		if err == nil {
-			c.last.Store(n)
 			return nil
 		}
+		c.last.CompareAndSwap(n, (n+1)%nodes)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

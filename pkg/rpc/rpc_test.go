@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -214,7 +215,7 @@ func within[T any](t *testing.T, ch <-chan T, what string) T {
 func TestDeliveryStream(t *testing.T) {
 	testkit.LeakCheck(t)
 	g := &fakeGateway{}
-	addr := serve(t, "s3cret", func(base context.Context, in *Internal) { HandleGateway(base, in, g) })
+	addr := serve(t, "s3cret", func(base context.Context, in *Internal) { HandleGateway(base, in, g, slog.New(slog.DiscardHandler)) })
 	c := NewGatewayClient("s3cret")
 	defer c.http.CloseIdleConnections()
 	node := cluster.Node{ID: "gw", Internal: addr}
@@ -271,7 +272,7 @@ func TestDeliveryStream(t *testing.T) {
 func TestStreamRefused(t *testing.T) {
 	testkit.LeakCheck(t)
 	g := &fakeGateway{refuse: errors.New("this is another epoch")}
-	addr := serve(t, "s3cret", func(base context.Context, in *Internal) { HandleGateway(base, in, g) })
+	addr := serve(t, "s3cret", func(base context.Context, in *Internal) { HandleGateway(base, in, g, slog.New(slog.DiscardHandler)) })
 	f := func(secret, addr, want string) {
 		t.Helper()
 		r := newReceiver()
@@ -298,13 +299,62 @@ func TestStreamRefused(t *testing.T) {
 func TestGatewayEndsStream(t *testing.T) {
 	testkit.LeakCheck(t)
 	g := &fakeGateway{}
-	addr := serve(t, "", func(base context.Context, in *Internal) { HandleGateway(base, in, g) })
+	addr := serve(t, "", func(base context.Context, in *Internal) { HandleGateway(base, in, g, slog.New(slog.DiscardHandler)) })
 	r := newReceiver()
 	if _, err := NewGatewayClient("").Open(context.Background(), cluster.Node{ID: "gw", Internal: addr}, push.Hello{}, r); err != nil {
 		t.Fatal(err)
 	}
 	g.peer.Closed(nil)
-	_ = within(t, r.closed, "Closed")
+	// By the end of the connection: not because nothing is heard any more.
+	if err := within(t, r.closed, "Closed"); !errors.Is(err, io.EOF) {
+		t.Errorf("closed with %v, want EOF", err)
+	}
+}
+
+// A logic node that is frozen: the others are asked in time, and first from then on.
+func TestFrozenLogic(t *testing.T) {
+	testkit.LeakCheck(t)
+	frozen, err := net.Listen("tcp", "127.0.0.1:0") // accepts and never answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer frozen.Close()
+	good := serve(t, "", func(base context.Context, in *Internal) { HandleLogic(base, in, &echoLogic{}) })
+	c := NewLogicClient([]string{frozen.Addr().String(), good}, "")
+	defer c.http.CloseIdleConnections()
+	for range 3 {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		if _, err := c.Renew(ctx, cluster.Node{ID: "gw"}); err != nil {
+			t.Errorf("Renew: %v", err)
+		}
+		cancel()
+	}
+	if n := c.last.Load(); n != 1 {
+		t.Errorf("the next call begins with node %d, want the one that answers", n)
+	}
+}
+
+// A panic behind the stream ends the stream, not the process.
+func TestPanicOnStream(t *testing.T) {
+	testkit.LeakCheck(t)
+	g := &fakeGateway{}
+	addr := serve(t, "", func(base context.Context, in *Internal) {
+		HandleGateway(base, in, g, slog.New(slog.DiscardHandler))
+	})
+	r := newReceiver()
+	st, err := NewGatewayClient("").Open(context.Background(), cluster.Node{ID: "gw", Internal: addr}, push.Hello{}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.mu.Lock()
+	g.peer = nil // Deliver will panic
+	g.mu.Unlock()
+	if err := st.Deliver(&push.Batch{Seq: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if err := within(t, r.closed, "Closed"); !errors.Is(err, io.EOF) {
+		t.Errorf("closed with %v, want EOF", err)
+	}
 }
 
 func TestInternalPaths(t *testing.T) {

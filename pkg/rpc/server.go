@@ -63,6 +63,7 @@ func Serve(ctx context.Context, ln net.Listener, h fasthttp.RequestHandler, o Se
 		NoDefaultServerHeader:        true,
 		DisablePreParseMultipartForm: true,
 		CloseOnShutdown:              true,
+		KeepHijackedConns:            true, // otherwise Close of a hijacked connection does nothing
 		Logger:                       fasthttpLogger{log},
 	}
 	done := make(chan error, 1)
