@@ -279,10 +279,10 @@ func pushBatch(t *testing.T, s *system) {
 
 func imCloud(t *testing.T, s *system) {
 	c := testkit.DialWS(t, s.gateways[0].ready.Gateway["ws_addr"])
-	c.Auth(authToken(3400, "im", "im://1", 9))
+	c.Auth(authToken(3400, "7", "im://1", 9)) // im-cloud renumbers numeric keys
 	defer c.Close()
 	for _, x := range []string{
-		"/im/push/keys?keys[]=im&msg=keys", "/im/push/mids?mids[]=3400&msg=mids", "/im/push/room?type=im&room=1&msg=room", "/im/push/all?msg=all",
+		"/im/push/keys?keys[]=7&msg=keys", "/im/push/mids?mids[]=3400&msg=mids", "/im/push/room?type=im&room=1&msg=room", "/im/push/all?msg=all",
 	} {
 		if status, text := s.rest(t, 0, "POST", strings.ReplaceAll(x, "[]", "%5B%5D"), ""); status != 200 || text != `{"msg":"","data":["ok"],"code":0}` {
 			t.Fatalf("%s: %d %s", x, status, text)
