@@ -176,7 +176,7 @@ func runRoles(ctx context.Context, s settings, r roles, readyFile string, stderr
 	base, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	return runServices(ctx, p.services(base), func() error {
-		log.Info("ready", "roles", fmt.Sprint(r), "version", version, "addresses", p.bound.String())
+		log.Info("ready", "roles", fmt.Sprint(r), "version", version, "addresses", p.bound.String(), "max_connections", p.budget.clients)
 		return p.bound.write(readyFile)
 	})
 }
