@@ -146,7 +146,7 @@ func (m *cursorModel) record() {
 		if full || m.rng.IntN(2) == 0 {
 			continue
 		}
-		if err := m.part.put(m.ctx, l, &rec, 0, 0); err != nil {
+		if err := m.part.put(m.ctx, l, &rec, 0, push.Share{}); err != nil {
 			m.t.Fatal(err)
 		}
 		m.waits[i] = append(m.waits[i], m.offset)

@@ -24,6 +24,10 @@
 // new assignment (everything uncommitted is read again). A repeat is always a
 // contiguous piece that was sent before, in the same order.
 //
+// A push to all may have a speed for the whole cluster. The job divides it by the
+// sessions of the gateways (share.go), once and for all of them, so that the shares
+// add up to it; keeping to it is the gateways' affair.
+//
 // The job also owns the rooms of its partitions: it adds up the member counts the
 // gateways announce, writes them to the registry, and tells every gateway how
 // many members its rooms have elsewhere (index.go, counts.go).

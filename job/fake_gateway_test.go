@@ -190,11 +190,18 @@ func (st *testStream) answerAll() {
 }
 
 func (st *testStream) announce(rooms []cluster.RoomCount, complete bool) {
+	st.interest(push.Interest{Rooms: rooms, Complete: complete})
+}
+
+// count says how many sessions the gateway has.
+func (st *testStream) count(conns int64) { st.interest(push.Interest{Conns: conns, Counted: true}) }
+
+func (st *testStream) interest(i push.Interest) {
 	st.announcing.Lock()
 	defer st.announcing.Unlock()
 	st.g.mu.Lock()
 	st.seq++
-	i := push.Interest{Seq: st.seq, Rooms: rooms, Complete: complete}
+	i.Seq = st.seq
 	st.g.mu.Unlock()
 	st.r.Interest(i)
 }

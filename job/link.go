@@ -39,6 +39,7 @@ type link struct {
 	// Written under mu, read without.
 	life     atomic.Uint64 // epoch of the gateway's life
 	conns    atomic.Int64  // sessions it has, by its lease
+	told     atomic.Int64  // sessions it has, as it said on the current stream; negative: nothing
 	filtered atomic.Bool   // its room list is complete: rooms it did not announce are not sent
 
 	mu sync.Mutex
@@ -68,6 +69,7 @@ func newLink(j *Job, n cluster.Node, cancel context.CancelFunc) *link {
 	}
 	l.life.Store(uint64(n.Epoch))
 	l.conns.Store(n.Conns)
+	l.told.Store(-1)
 	j.unfiltered.Add(1)
 	return l
 }
@@ -168,6 +170,7 @@ func (l *link) openLocked() bool { return l.cur != nil && l.cur.stream != nil &&
 // count any more. Everything unanswered waits again. mu is held.
 func (l *link) detach() {
 	l.cur = nil
+	l.told.Store(-1)
 	l.setFiltered(false)
 	l.counts = nil
 	for _, ln := range l.lanes {

@@ -29,19 +29,6 @@ const (
 type view struct {
 	links []*link // ordered by id
 	byID  map[string]*link
-	conns int64 // sessions on all of them
-}
-
-// share is the part of a cluster-wide speed that falls to l, at least 1; 0 means
-// no limit and stays.
-func (v *view) share(speed int32, l *link) int32 {
-	if speed <= 0 {
-		return 0
-	}
-	if v.conns <= 0 {
-		return max(1, speed/int32(len(v.links)))
-	}
-	return max(1, int32(min(int64(speed), int64(speed)*l.conns.Load()/v.conns)))
 }
 
 // lease begins the job's life in the registry: gateways that start from now on
@@ -227,7 +214,6 @@ func (j *Job) show() {
 	for id, l := range j.links {
 		v.links = append(v.links, l)
 		v.byID[id] = l
-		v.conns += l.conns.Load()
 	}
 	slices.SortFunc(v.links, func(a, b *link) int { return strings.Compare(a.id, b.id) })
 	j.view.Store(v)

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/halley-im/halley/pkg/cluster"
 	"github.com/halley-im/halley/pkg/push"
 )
 
@@ -284,39 +283,4 @@ func TestGravesAreBounded(t *testing.T) {
 			t.Fatalf("grave %d: remembered %v, want %v", i, got, want)
 		}
 	}
-}
-
-// goim divides a broadcast's speed by the number of nodes; here a node's share is
-// that of its connections.
-func TestSpeedIsShared(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		f := func(speed int32, conns [3]int64, want [3]int32) {
-			t.Helper()
-			r := newRig(t, 1)
-			for i, c := range conns {
-				id := fmt.Sprint("gw", i)
-				r.registry.nodes[id] = cluster.Node{ID: id, Epoch: 1, Conns: c}
-			}
-			r.start()
-			r.queue.publish(0, toAll(speed, "a"))
-			settle()
-			for i := range conns {
-				g := r.gateways.get(fmt.Sprint("gw", i))
-				if got := g.all(); len(got) != 1 || got[0].message.To.Speed != want[i] {
-					t.Errorf("speed %d, conns %v: gateway %d got %+v, want speed %d", speed, conns, i, got, want[i])
-				}
-			}
-			r.mustEnd()
-			if s := r.queue.logs[0][0].To.Speed; s != speed {
-				t.Errorf("the record's own speed became %d", s)
-			}
-		}
-		f(0, [3]int64{1, 2, 3}, [3]int32{0, 0, 0})
-		f(-1, [3]int64{1, 2, 3}, [3]int32{0, 0, 0})
-		f(600, [3]int64{1, 2, 3}, [3]int32{100, 200, 300})
-		f(600, [3]int64{0, 0, 0}, [3]int32{200, 200, 200})
-		f(2, [3]int64{0, 0, 0}, [3]int32{1, 1, 1})
-		f(100, [3]int64{0, 10, 1_000_000}, [3]int32{1, 1, 99})
-		f(1<<31-1, [3]int64{1 << 30, 1 << 30, 0}, [3]int32{1<<30 - 1, 1<<30 - 1, 1})
-	})
 }

@@ -21,11 +21,12 @@ type partition struct {
 
 	// Owned by the reader.
 	stages  map[*link]*stage
-	staged  []*stage // hold something
-	seen    *view    // stages are pruned for
-	targets []*link  // scratch of routeRoom
-	routed  int64    // offset behind the last routed record; negative before the first
-	undue   int      // bytes read since a commit was asked for
+	staged  []*stage     // hold something
+	seen    *view        // stages are pruned for
+	targets []*link      // scratch of routeRoom
+	shares  []push.Share // scratch of route, of a push to all
+	routed  int64        // offset behind the last routed record; negative before the first
+	undue   int          // bytes read since a commit was asked for
 
 	mu sync.Mutex
 	// guards below

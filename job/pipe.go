@@ -214,6 +214,9 @@ func (p *pipe) Interest(i push.Interest) {
 	current := l.cur == p
 	if current {
 		p.heard = max(p.heard, i.Seq)
+		if i.Counted {
+			l.told.Store(max(i.Conns, 0))
+		}
 		if i.Complete {
 			l.setFiltered(true)
 			p.sweep = true

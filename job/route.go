@@ -30,8 +30,9 @@ func (p *partition) route(ctx context.Context, r *push.Record, more int) error {
 	case push.Room:
 		return p.routeRoom(ctx, v, r, more)
 	case push.All:
-		for _, l := range v.links {
-			if err := p.put(ctx, l, r, more, v.share(m.To.Speed, l)); err != nil {
+		p.shares = v.appendShares(p.shares[:0], m.To.Speed)
+		for i, l := range v.links {
+			if err := p.put(ctx, l, r, more, p.shares[i]); err != nil {
 				return err
 			}
 		}
@@ -102,7 +103,7 @@ func (p *partition) routeKeys(ctx context.Context, v *view, r *push.Record, more
 		j.dropMessage(dropNodeGone, &r.Message)
 		return nil
 	}
-	return p.put(ctx, l, r, more, 0)
+	return p.put(ctx, l, r, more, push.Share{})
 }
 
 // relist has the gateways listed anew, however long the registry takes: whether a
@@ -151,7 +152,7 @@ func (p *partition) routeRoom(ctx context.Context, v *view, r *push.Record, more
 		p.job.dropMessage(dropNoMembers, &r.Message)
 	}
 	for _, l := range targets {
-		if err := p.put(ctx, l, r, more, 0); err != nil {
+		if err := p.put(ctx, l, r, more, push.Share{}); err != nil {
 			return err
 		}
 	}
@@ -159,7 +160,7 @@ func (p *partition) routeRoom(ctx context.Context, v *view, r *push.Record, more
 }
 
 // put stages r for one gateway and hands over what makes a full batch.
-func (p *partition) put(ctx context.Context, l *link, r *push.Record, more int, speed int32) error {
+func (p *partition) put(ctx context.Context, l *link, r *push.Record, more int, share push.Share) error {
 	st := p.stages[l]
 	if st == nil {
 		st = p.newStage(l)
@@ -174,7 +175,7 @@ func (p *partition) put(ctx context.Context, l *link, r *push.Record, more int, 
 	if len(st.items) == 0 {
 		p.staged = append(p.staged, st)
 	}
-	st.add(&r.Message, r.Offset, more).To.Speed = speed
+	divided(&st.add(&r.Message, r.Offset, more).To, share)
 	if st.bytes >= limit {
 		return p.hand(ctx, st)
 	}

@@ -32,14 +32,18 @@ func (l *Logic) Connect(ctx context.Context, b rpc.ConnectBatch) ([]rpc.ConnectR
 	routes := make([]cluster.Route, 0, len(b.Clients))
 	place := make([]int, 0, len(b.Clients)) // of each route in replies
 	for i := range b.Clients {
-		id, err := auth.ParseOpen(b.Clients[i].Token)
+		parse := auth.ParseOpen
+		if b.Clients[i].IM {
+			parse = auth.ParseIM
+		}
+		id, err := parse(b.Clients[i].Token)
 		if err != nil {
 			l.m.refused.Inc()
 			replies[i].Error = err.Error()
 			continue
 		}
 		replies[i] = rpc.ConnectReply{
-			App: id.App, Mid: id.Mid, Key: id.Key, Room: id.Room, Platform: id.Platform, Accepts: id.Accepts,
+			App: id.App, Mid: id.Mid, Key: id.Key, Room: id.Room, Platform: id.Platform, Accepts: id.Accepts, Hints: id.Hints,
 		}
 		r := cluster.Route{Key: cluster.Scope(id.App, id.Key), Node: b.Node, Epoch: b.Epoch}
 		if id.Mid > 0 {
@@ -80,8 +84,9 @@ func (l *Logic) Disconnect(ctx context.Context, routes []cluster.Route) error {
 	return nil
 }
 
-// Renew renews the lease of a gateway and names the jobs whose leases stand; see
-// rpc.Logic. A newer life of its id is told by Fenced, not by an error.
+// Renew renews the lease of a gateway and names the jobs whose leases stand, and
+// other gateways that take clients; see rpc.Logic. A newer life of its id is told
+// by Fenced, not by an error.
 func (l *Logic) Renew(ctx context.Context, n cluster.Node) (rpc.Lease, error) {
 	if err := checkVersion(n.Version); err != nil {
 		return rpc.Lease{}, err
@@ -104,6 +109,7 @@ func (l *Logic) Renew(ctx context.Context, n cluster.Node) (rpc.Lease, error) {
 	for i := range jobs {
 		lease.Jobs[i] = jobs[i].ID
 	}
+	lease.Nodes = l.view.othersOf(n.ID)
 	return lease, nil
 }
 

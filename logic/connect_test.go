@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/halley-im/halley/pkg/cluster"
@@ -27,7 +28,7 @@ func TestConnect(t *testing.T) {
 	r := newRig(t, nil)
 	at := r.gateway("a")
 	replies, err := r.Connect(ctx, batch(at,
-		`{"mid":5,"key":"k","room_id":"live://1","platform":"web","accepts":[1000]}`,
+		`{"mid":5,"key":"k","room_id":"live://1","platform":"web","accepts":[1000],"hints":true}`,
 		`{"mid":"5"}`,
 		`{"app":"shop","mid":5,"key":"k"}`,
 		`{"mid":-5}`,
@@ -43,7 +44,7 @@ func TestConnect(t *testing.T) {
 	}
 	made := replies[3].Key
 	want := []rpc.ConnectReply{
-		{Mid: 5, Key: "k", Room: "live://1", Platform: "web", Accepts: []int32{1000}},
+		{Mid: 5, Key: "k", Room: "live://1", Platform: "web", Accepts: []int32{1000}, Hints: true},
 		{Error: "mid: got string, want an integer of 64 bits"},
 		{App: "shop", Mid: 5, Key: "k"},
 		{Mid: -5, Key: made},
@@ -185,4 +186,68 @@ func TestRenew(t *testing.T) {
 	f(cluster.Node{ID: "a", Role: cluster.RoleGateway, Version: cluster.Version + 2}, "does not work with version")
 	r.registry.setAway(true)
 	f(n, "list jobs: away")
+}
+
+// A renewal names other gateways that take clients, from what the view has: the
+// registry is asked no more often for it.
+func TestRenewNamesOtherNodes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, nil)
+		node := func(id string, conns int64) cluster.Node {
+			return cluster.Node{
+				ID: id, Role: cluster.RoleGateway, Version: cluster.Version, PublicHost: id + ".example",
+				TCPPort: 1, WSPort: 2, WSSPort: 3, Weight: 1, Conns: conns, MaxConns: 100,
+			}
+		}
+		names := func(n cluster.Node) (ids string) {
+			t.Helper()
+			lease, err := r.Renew(t.Context(), n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, x := range lease.Nodes {
+				ids += x.ID
+			}
+			return ids
+		}
+		if got := names(node("a", 50)); got != "" {
+			t.Fatalf("named %q before the leases were listed", got)
+		}
+		draining, full, counted, hidden := node("d", 0), node("f", 0), node("g", 100), node("h", 0)
+		draining.Draining, full.Full, hidden.PublicHost = true, true, ""
+		for _, n := range []cluster.Node{node("b", 40), node("c", 30), draining, full, counted, hidden} {
+			names(n)
+		}
+		r.start()
+		synctest.Wait()
+		lists := r.registry.listed()
+		for range 10 {
+			if got := names(node("a", 50)); got != "cb" {
+				t.Fatalf("a is named %q, want c, b", got)
+			}
+		}
+		if n := r.registry.listed() - lists; n != 10 { // of the jobs
+			t.Fatalf("10 renewals made %d listings", n)
+		}
+		for conns, id := range []string{"p", "q", "r", "s", "t", "u"} {
+			names(node(id, int64(conns)))
+		}
+		time.Sleep(viewEvery)
+		synctest.Wait()
+		for id, want := range map[string]string{"a": "pqrst", "r": "pqstu", "f": "pqrst"} {
+			if got := names(node(id, 99)); got != want {
+				t.Errorf("%s is named %q, want %q", id, got, want)
+			}
+		}
+		lease, err := r.Renew(t.Context(), node("a", 50))
+		want := rpc.LeaseNode{ID: "q", Host: "q.example", TCPPort: 1, WSPort: 2, WSSPort: 3, Conns: 1, Max: 100}
+		if err != nil || lease.Nodes[1] != want {
+			t.Errorf("got %+v, %v; want %+v", lease.Nodes, err, want)
+		}
+		time.Sleep(2 * cluster.LeaseTTL)
+		synctest.Wait()
+		if got := names(node("a", 50)); got != "" {
+			t.Errorf("named %q, whose leases have ended", got)
+		}
+	})
 }

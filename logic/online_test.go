@@ -135,6 +135,19 @@ func TestWeighted(t *testing.T) {
 	draining, hidden, other := node("b", 1, 0), node("c", 1, 0), node("d", 1, 9)
 	draining.Draining, hidden.PublicHost, other.TCPPort = true, "", 4101
 	f("a", node("a", 1, 5), draining, hidden, other)
+	// Those that take nobody come in only where there are no others, and the
+	// draining ones last.
+	full, counted := node("e", 1, 0), node("g", 1, 7)
+	full.Full, counted.MaxConns = true, 7
+	f("a", node("a", 1, 99), draining, full, counted)
+	f("eg", draining, counted, full)
+	f("b", draining)
+	f("b", draining, hidden)
+	counted.MaxConns = 8 // room for one
+	f("g", full, counted)
+	gone := full
+	gone.Draining = true
+	f("be", draining, gone, hidden)
 	f("d", node("a", 1, 10), other) // one set of ports: the best one's
 }
 
@@ -154,6 +167,11 @@ func TestWeightedSpreads(t *testing.T) {
 	}
 	if got := count(); got["a"] != 100 || got["b"] != 300 {
 		t.Fatalf("got %v, want 100 and 300", got)
+	}
+	// Nobody is sent where there is no room for one more until the next renewal.
+	nodes[1].Renewed, nodes[1].MaxConns = 3, 310
+	if got := count(); got["b"] != 10 {
+		t.Fatalf("got %v, b had room for 10", got)
 	}
 	nodes[0].Renewed, nodes[0].Conns = 2, 0 // a was restarted
 	if got := count(); got["a"] < 190 {

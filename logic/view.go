@@ -11,6 +11,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/halley-im/halley/pkg/cluster"
+	"github.com/halley-im/halley/pkg/rpc"
 )
 
 const (
@@ -41,6 +42,7 @@ func lifeOf(r *cluster.Route) life { return life{r.Node, r.Epoch} }
 type snapshot struct {
 	nodes  []cluster.Node           // by id
 	epochs map[string]cluster.Epoch // of each node
+	spare  []rpc.LeaseNode          // the least loaded that take clients, best first; see spareNodes
 }
 
 // view is this node's view of the gateways' leases. When the registry is away it
@@ -96,7 +98,7 @@ func (v *view) refresh(ctx context.Context) error {
 		v.forget()
 		return fmt.Errorf("list gateways: %w", err)
 	}
-	s := &snapshot{nodes: nodes, epochs: make(map[string]cluster.Epoch, len(nodes))}
+	s := &snapshot{nodes: nodes, epochs: make(map[string]cluster.Epoch, len(nodes)), spare: spareNodes(nodes)}
 	for i := range nodes {
 		s.epochs[nodes[i].ID] = nodes[i].Epoch
 	}
@@ -139,6 +141,22 @@ func (v *view) nodes() []cluster.Node {
 		return s.nodes
 	}
 	return nil
+}
+
+// othersOf are gateways besides id that take clients, best first, at most
+// rpc.MaxLeaseNodes. It asks nobody: every gateway calls it once a second.
+func (v *view) othersOf(id string) []rpc.LeaseNode {
+	s := v.current.Load()
+	if s == nil {
+		return nil
+	}
+	out := make([]rpc.LeaseNode, 0, rpc.MaxLeaseNodes)
+	for _, n := range s.spare {
+		if n.ID != id && len(out) < rpc.MaxLeaseNodes {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // alive says whether l holds its lease, as far as the view knows.

@@ -9,6 +9,7 @@ import (
 // What ParseOpen lets in keeps every bound, whatever the token.
 func FuzzParseOpen(f *testing.F) {
 	f.Add([]byte(`{"mid":123,"key":"","room_id":"live://1000","platform":"web","accepts":[1000]}`))
+	f.Add([]byte(`{"hints":true}`))
 	f.Add([]byte(`{"app":"a","key":"\u001f"}`))
 	f.Fuzz(func(t *testing.T, token []byte) {
 		id, err := auth.ParseOpen(token)

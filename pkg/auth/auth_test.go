@@ -26,6 +26,9 @@ func TestParseOpen(t *testing.T) {
 		auth.Identity{Mid: 123, Key: "k", Room: "live://1000", Platform: "web", Accepts: []int32{1000, 1001, -1}})
 	f(`{"key":"k"}`, auth.Identity{Key: "k"})
 	f(`{"key":"k","mid":-5,"app":"shop.eu-1"}`, auth.Identity{Key: "k", Mid: -5, App: "shop.eu-1"})
+	f(`{"key":"k","hints":true}`, auth.Identity{Key: "k", Hints: true})
+	f(`{"key":"k","hints":false}`, auth.Identity{Key: "k"})
+	f(`{"key":"k","hints":null}`, auth.Identity{Key: "k"})
 	// As goim's decoder: names without case, the last of a repeated one, unknown
 	// and null ones ignored, any string for a room.
 	f(`{"KEY":"a","key":"k","x":{"y":[1]},"mid":null,"accepts":null,"room_id":"a/b c"}`, auth.Identity{Key: "k", Room: "a/b c"})
@@ -71,6 +74,8 @@ func TestParseOpenRefuses(t *testing.T) {
 	f(`{"key":1}`, `key: got number, want a string`)
 	f(`{"accepts":"1000"}`, `accepts: got string, want an array of integers of 32 bits`)
 	f(`{"accepts":[1,2147483648]}`, `accepts: got number 2147483648, want an array of integers of 32 bits`)
+	f(`{"hints":1}`, `hints: got number, want true or false`)
+	f(`{"hints":"true"}`, `hints: got string, want true or false`)
 	f(`{"key":"`+strings.Repeat("k", 257)+`"}`, `key: 257 bytes, at most 256 are allowed`)
 	f(`{"room_id":"`+strings.Repeat("r", 257)+`"}`, `room_id: 257 bytes, at most 256 are allowed`)
 	f(`{"platform":"`+strings.Repeat("p", 65)+`"}`, `platform: 65 bytes, at most 64 are allowed`)
@@ -134,4 +139,28 @@ func TestCheckListeners(t *testing.T) {
 	f(false, "10.0.0.1:3101")
 	f(false, "localhost.example.com:3101")
 	f(false, "3101")
+}
+
+// im-cloud wants four fields to be there; what they hold may be empty.
+func TestParseIM(t *testing.T) {
+	id, err := auth.ParseIM([]byte(`{"mid":123,"room_id":"live://1000","platform":"web","accepts":[1000]}`))
+	if err != nil || id.Mid != 123 || id.Room != "live://1000" || id.Platform != "web" || len(id.Accepts) != 1 {
+		t.Errorf("got %+v, %v", id, err)
+	}
+	if len(id.Key) != 32 || strings.Trim(id.Key, "0123456789abcdef") != "" {
+		t.Errorf("key %q", id.Key)
+	}
+	if id, err := auth.ParseIM([]byte(`{"mid":0,"room_id":"","platform":"","accepts":[],"key":"k"}`)); err != nil || id.Key != "k" {
+		t.Errorf("empty values: %+v, %v", id, err)
+	}
+	for field, token := range map[string]string{
+		"mid":      `{"room_id":"live://1000","platform":"web","accepts":[1000]}`,
+		"room_id":  `{"mid":123,"platform":"web","accepts":[1000]}`,
+		"platform": `{"mid":123,"room_id":"live://1000","accepts":[1000]}`,
+		"accepts":  `{"mid":123,"room_id":"live://1000","platform":"web","accepts":null}`,
+	} {
+		if _, err := auth.ParseIM([]byte(token)); err == nil || !strings.HasPrefix(err.Error(), field+": ") {
+			t.Errorf("%s: got %v", token, err)
+		}
+	}
 }

@@ -2,7 +2,8 @@
 //
 // It reads the token of the first packet and answers with an Identity: the app
 // it belongs to, its user id (mid), its connection key, its first room, its
-// platform and the operations it accepts. Gateway and logic share the package,
+// platform, the operations it accepts, and whether it wants hints to reconnect
+// (op 6) when its gateway is emptied. Gateway and logic share the package,
 // and so do all rules about names (CheckKey, CheckRoom, CheckApp): names enter
 // the system here and at the REST API, and nowhere else. No name holds a control
 // character, so that the unit separator which cluster.Scope puts between app and

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,16 +18,18 @@ type Identity struct {
 	Room     string // first room; "" none
 	Platform string
 	Accepts  []int32 // operations it takes besides those sent to rooms
+	Hints    bool    // it wants op 6 packets, which say when to reconnect, during a drain
 }
 
-// openToken is goim's token (internal/logic/conn.go:16-22) and our app.
+// openToken is goim's token (internal/logic/conn.go:16-22) and our app and hints.
 type openToken struct {
-	Mid      int64   `json:"mid"`
-	Key      string  `json:"key"`
-	RoomID   string  `json:"room_id"`
-	Platform string  `json:"platform"`
-	Accepts  []int32 `json:"accepts"`
-	App      string  `json:"app"`
+	Mid      *int64   `json:"mid"` // nil: not there, or null
+	Key      string   `json:"key"`
+	RoomID   *string  `json:"room_id"`
+	Platform *string  `json:"platform"`
+	Accepts  *[]int32 `json:"accepts"`
+	App      string   `json:"app"`
+	Hints    bool     `json:"hints"`
 }
 
 // ParseOpen believes a token of mode open:
@@ -34,25 +37,75 @@ type openToken struct {
 //	{"mid":123,"key":"","room_id":"live://1000","platform":"web","accepts":[1000,1001]}
 //
 // All fields are optional and unknown ones ignored; mid and accepts are JSON
-// integers. A client without a key is given a random UUID (version 4). The
-// error names the field and what is allowed there; it quotes at most a few bytes
-// of the token.
+// integers. Beyond goim's there are app, a namespace, and hints: with
+// "hints":true the client says that it knows op 6 (the server asks it to reconnect
+// within some time) and is sent it when its gateway is emptied; goim's clients,
+// who do not know it, never are. A client without a key is given a random UUID
+// (version 4). The error names the field and what is allowed there; it quotes at
+// most a few bytes of the token.
 func ParseOpen(token []byte) (Identity, error) {
+	t, err := parseToken(token)
+	if err != nil {
+		return Identity{}, err
+	}
+	id, err := t.identity()
+	if err == nil && id.Key == "" {
+		id.Key = uuid.NewString()
+	}
+	return id, err
+}
+
+// ParseIM believes the token of an im-cloud client: ParseOpen's, of which mid,
+// room_id, platform and accepts must be there. A client without a key is given 32
+// random hexadecimal digits, which is what im-cloud's look like.
+func ParseIM(token []byte) (Identity, error) {
+	t, err := parseToken(token)
+	if err != nil {
+		return Identity{}, err
+	}
+	for _, f := range []struct {
+		name string
+		is   bool
+	}{{"mid", t.Mid != nil}, {"room_id", t.RoomID != nil}, {"platform", t.Platform != nil}, {"accepts", t.Accepts != nil}} {
+		if !f.is {
+			return Identity{}, fmt.Errorf("%s: missing, want %s", f.name, wants[f.name])
+		}
+	}
+	id, err := t.identity()
+	if err == nil && id.Key == "" {
+		random := uuid.New()
+		id.Key = hex.EncodeToString(random[:])
+	}
+	return id, err
+}
+
+func parseToken(token []byte) (t openToken, err error) {
 	if !utf8.Valid(token) {
-		return Identity{}, fmt.Errorf("token: %w", errUTF8) // encoding/json would mend it silently
+		return t, fmt.Errorf("token: %w", errUTF8) // encoding/json would mend it silently
 	}
-	var t openToken
 	if err := json.Unmarshal(token, &t); err != nil {
-		return Identity{}, explain(err)
+		return t, explain(err)
 	}
-	id := Identity{App: t.App, Mid: t.Mid, Key: t.Key, Room: t.RoomID, Platform: t.Platform, Accepts: t.Accepts}
+	return t, nil
+}
+
+func (t *openToken) identity() (Identity, error) {
+	id := Identity{
+		App: t.App, Mid: value(t.Mid), Key: t.Key, Room: value(t.RoomID), Platform: value(t.Platform),
+		Accepts: value(t.Accepts), Hints: t.Hints,
+	}
 	if err := id.check(); err != nil {
 		return Identity{}, err
 	}
-	if id.Key == "" {
-		id.Key = uuid.NewString()
-	}
 	return id, nil
+}
+
+// value is what p points to, or nothing.
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
 }
 
 func (id *Identity) check() error {
@@ -82,6 +135,7 @@ var wants = map[string]string{
 	"platform": "a string",
 	"accepts":  "an array of integers of 32 bits",
 	"app":      "a string",
+	"hints":    "true or false",
 }
 
 func explain(err error) error {

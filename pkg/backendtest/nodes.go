@@ -98,7 +98,7 @@ func nodeListed(n nodes) {
 	node := cluster.Node{
 		ID: "gw {1}:ключ", Role: cluster.RoleGateway, Version: cluster.Version, Build: "v1", Internal: "10.0.0.1:3109",
 		PublicHost: "one.example.org", TCPPort: 3101, WSPort: 3102, WSSPort: 3103,
-		Region: "sh", Zone: "sh001", Env: "dev", Weight: 10, Conns: 1 << 40, IPs: 7, Draining: true,
+		Region: "sh", Zone: "sh001", Env: "dev", Weight: 10, Conns: 1 << 40, IPs: 7, MaxConns: 1 << 41, Full: true, Draining: true,
 	}
 	want(n.t, "listed before", len(n.list(cluster.RoleGateway)), 0)
 	node.Epoch = n.renew(node)
@@ -107,7 +107,7 @@ func nodeListed(n nodes) {
 	node.Renewed = int64(node.Epoch / 1e6)
 	want(n.t, "listed", got, []cluster.Node{node})
 
-	node.Conns, node.Draining, node.Build = 0, false, ""
+	node.Conns, node.MaxConns, node.Full, node.Draining, node.Build = 0, 0, false, false, ""
 	n.renew(node)
 	got = n.list(cluster.RoleGateway)
 	if len(got) != 1 || got[0].Renewed < node.Renewed {

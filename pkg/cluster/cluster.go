@@ -44,10 +44,12 @@ type Node struct {
 	Env    string `json:"env,omitempty"`
 	Weight int    `json:"weight,omitempty"`
 
-	Conns    int64 `json:"conns"`    // authenticated sessions now
-	IPs      int64 `json:"ips"`      // distinct client addresses among them
-	Draining bool  `json:"draining"` // takes no new connections
-	Renewed  int64 `json:"renewed"`  // unix seconds of the last renewal, by the registry's clock
+	Conns    int64 `json:"conns"`               // authenticated sessions now
+	IPs      int64 `json:"ips"`                 // distinct client addresses among them
+	MaxConns int64 `json:"max_conns,omitempty"` // sessions it takes; 0: not said
+	Full     bool  `json:"full,omitempty"`      // over one of its budgets: takes no new connections, keeps what it has
+	Draining bool  `json:"draining"`            // takes no new connections, closes what it has
+	Renewed  int64 `json:"renewed"`             // unix seconds of the last renewal, by the registry's clock
 }
 
 // Route says that key is connected to a node. It counts only while that epoch

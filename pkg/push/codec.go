@@ -34,6 +34,9 @@ const (
 	fieldReceiptTo   = 110 // string
 	fieldMids        = 111 // repeated int64, packed; only in logs, never on the queue
 	fieldByMid       = 112 // bool: the targets are Mids; only in logs
+	fieldShareSpeed  = 113 // int32: Share.Speed; 113 to 115 only in batches, never on the queue
+	fieldShareConns  = 114 // int64: Share.Conns
+	fieldShareAll    = 115 // int64: Share.All
 )
 
 const (
@@ -71,7 +74,10 @@ func AppendMessage(dst []byte, m *Message) []byte {
 	dst = appendFixed(dst, fieldPosEpoch, m.Pos.Epoch)
 	dst = appendUint(dst, fieldPosOffset, m.Pos.Offset)
 	dst = appendString(dst, fieldReceiptTo, m.ReceiptTo)
-	return appendMids(dst, &m.To)
+	dst = appendMids(dst, &m.To)
+	dst = appendUint(dst, fieldShareSpeed, uint64(int64(m.To.Share.Speed)))
+	dst = appendUint(dst, fieldShareConns, uint64(m.To.Share.Conns))
+	return appendUint(dst, fieldShareAll, uint64(m.To.Share.All))
 }
 
 func appendMids(dst []byte, t *Target) []byte {
@@ -208,6 +214,12 @@ func (m *Message) setUint(num protowire.Number, v uint64, kind int32, byMid bool
 		m.Pos.Offset = v
 	case fieldByMid:
 		byMid = v != 0
+	case fieldShareSpeed:
+		m.To.Share.Speed = int32(v)
+	case fieldShareConns:
+		m.To.Share.Conns = int64(v)
+	case fieldShareAll:
+		m.To.Share.All = int64(v)
 	}
 	return kind, byMid
 }

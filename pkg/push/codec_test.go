@@ -54,6 +54,7 @@ var goldenMessages = map[string]Message{
 	},
 	"all":      {ID: testID, Op: 1000, To: Target{Kind: All, Speed: 100}, Body: testBody},
 	"mids":     {ID: testID, Op: 1000, To: Target{Kind: Mids, Mids: []int64{1, 1 << 40, -5}}, Body: testBody},
+	"share":    {ID: testID, Op: 1000, To: Target{Kind: All, Speed: 1, Share: Share{Speed: 5, Conns: 1 << 32, All: 1 << 35}}, Body: testBody},
 	"negative": {Op: -7, To: Target{Kind: All, Speed: math.MinInt32}},
 }
 

@@ -72,6 +72,12 @@ type Position struct {
 type Target struct {
 	Kind Kind
 
+	// All: messages per second over the whole cluster; 0 sets no limit. In a batch
+	// it is the gateway's share, rounded and at least 1, as earlier versions read
+	// it; Share has it exactly, see Rate.
+	Speed int32
+	Share Share
+
 	// Keys: connection keys. Node is the gateway that holds them, "" until it
 	// was looked up; Epoch is the life of that gateway the routes belong to.
 	Keys  []string
@@ -83,9 +89,6 @@ type Target struct {
 
 	// Room: type://id.
 	Room string
-
-	// All: messages per second over the whole cluster; 0 sets no limit.
-	Speed int32
 }
 
 // Message is one push: what a producer asked for, and what became of it so far.

@@ -44,6 +44,12 @@ type Interest struct {
 	Seq      uint64 // from 1 in steps of 1 per stream; confirmed cumulatively
 	Rooms    []cluster.RoomCount
 	Complete bool
+
+	// Conns is how many sessions the gateway has now, if Counted. It is fresher
+	// than the lease (up to 1.5 s old at a job) and may come without rooms. It holds
+	// until the next one, or the end of the stream.
+	Conns   int64
+	Counted bool
 }
 
 // Stream is the job's end of a delivery stream to one gateway. What is sent on

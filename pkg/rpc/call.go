@@ -83,9 +83,12 @@ func (c caller) post(ctx context.Context, addr, path string, in, out any) error 
 }
 
 // handle makes a handler of f: decode the body, call, encode the result. ctx of
-// f ends after defaultCall, or when base does.
+// f ends after defaultCall, or when base does. Only POST is answered.
 func handle[In, Out any](base context.Context, f func(ctx context.Context, in In) (Out, error)) fasthttp.RequestHandler {
 	return func(rc *fasthttp.RequestCtx) {
+		if !onlyPost(rc) {
+			return
+		}
 		var in In
 		if err := json.Unmarshal(rc.PostBody(), &in); err != nil {
 			rc.Error("body: "+err.Error()+"\n", fasthttp.StatusBadRequest)
@@ -106,4 +109,15 @@ func handle[In, Out any](base context.Context, f func(ctx context.Context, in In
 		rc.SetContentType("application/json")
 		rc.SetBody(body)
 	}
+}
+
+// onlyPost answers requests by other methods with 405 and reports whether this
+// is a POST.
+func onlyPost(rc *fasthttp.RequestCtx) bool {
+	if rc.IsPost() {
+		return true
+	}
+	rc.Error("only POST is allowed\n", fasthttp.StatusMethodNotAllowed)
+	rc.Response.Header.Set(fasthttp.HeaderAllow, fasthttp.MethodPost)
+	return false
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -99,13 +100,27 @@ func parseAck(src []byte) (push.Ack, error) {
 func appendInterest(dst []byte, i push.Interest) []byte {
 	dst = protowire.AppendVarint(dst, i.Seq)
 	dst = protowire.AppendVarint(dst, protowire.EncodeBool(i.Complete))
-	return appendRooms(dst, i.Rooms)
+	dst = appendRooms(dst, i.Rooms)
+	if i.Counted {
+		dst = protowire.AppendVarint(dst, uint64(max(i.Conns, 0))+1)
+	}
+	return dst
 }
 
 func parseInterest(src []byte) (push.Interest, error) {
 	r := reader{src: src}
 	i := push.Interest{Seq: r.varint(), Complete: protowire.DecodeBool(r.varint())}
 	i.Rooms = r.rooms()
+	if len(r.src) > 0 { // the end of what the first version wrote
+		// 0 is not counted: a later field may stand behind it.
+		n := r.varint()
+		if n > math.MaxInt64 {
+			return i, fmt.Errorf("%w: %d sessions", errFrame, n)
+		}
+		if n > 0 {
+			i.Conns, i.Counted = int64(n-1), true
+		}
+	}
 	return i, r.err()
 }
 

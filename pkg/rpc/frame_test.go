@@ -22,7 +22,11 @@ var (
 			To: push.Target{Kind: push.Room, Room: "live://1"}},
 		{Op: 9, To: push.Target{Kind: push.All, Speed: 100}},
 	}}
+	goldenPaced = &push.Batch{Partition: 0, Generation: 7, Seq: 1, Items: []push.Message{
+		{Op: 9, To: push.Target{Kind: push.All, Speed: 1, Share: push.Share{Speed: 5, Conns: 10, All: 100}}},
+	}}
 	goldenAck      = push.Ack{Partition: 3, Generation: 7, Seq: 300, Status: push.AckBusy}
+	goldenCounted  = push.Interest{Seq: 10, Conns: 300, Counted: true}
 	goldenInterest = push.Interest{Seq: 9, Complete: true, Rooms: []cluster.RoomCount{{Room: "live://1", Count: 41}, {Room: "shop\x1flive://2", Count: -1}}}
 )
 
@@ -42,23 +46,47 @@ func TestGoldenFrames(t *testing.T) {
 		}
 	}
 	f("batch", frameOf(frameBatch, func(d []byte) []byte { return appendBatch(d, goldenBatch) }))
+	f("batch-paced", frameOf(frameBatch, func(d []byte) []byte { return appendBatch(d, goldenPaced) }))
 	f("ack", frameOf(frameAck, func(d []byte) []byte { return appendAck(d, goldenAck) }))
 	f("interest", frameOf(frameInterest, func(d []byte) []byte { return appendInterest(d, goldenInterest) }))
+	f("interest-counted", frameOf(frameInterest, func(d []byte) []byte { return appendInterest(d, goldenCounted) }))
 	f("counts", frameOf(frameCounts, func(d []byte) []byte { return appendRooms(d, goldenInterest.Rooms) }))
 }
 
 func TestFramesRoundTrip(t *testing.T) {
-	b, err := parseBatch(appendBatch(nil, goldenBatch))
-	if err != nil || !reflect.DeepEqual(normal(b), normal(goldenBatch)) {
-		t.Errorf("batch: %+v, %v", b, err)
+	for _, want := range []*push.Batch{goldenBatch, goldenPaced} {
+		b, err := parseBatch(appendBatch(nil, want))
+		if err != nil || !reflect.DeepEqual(normal(b), normal(want)) {
+			t.Errorf("batch: %+v, %v; want %+v", b, err, want)
+		}
 	}
 	a, err := parseAck(appendAck(nil, goldenAck))
 	if err != nil || a != goldenAck {
 		t.Errorf("ack: %+v, %v", a, err)
 	}
-	i, err := parseInterest(appendInterest(nil, goldenInterest))
-	if err != nil || !reflect.DeepEqual(i, goldenInterest) {
-		t.Errorf("interest: %+v, %v", i, err)
+	for _, want := range []push.Interest{goldenInterest, goldenCounted, {Counted: true}, {Conns: 1<<63 - 2, Counted: true}} {
+		i, err := parseInterest(appendInterest(nil, want))
+		if want.Rooms == nil {
+			want.Rooms = []cluster.RoomCount{}
+		}
+		if err != nil || !reflect.DeepEqual(i, want) {
+			t.Errorf("interest: %+v, %v; want %+v", i, err, want)
+		}
+	}
+}
+
+// The first version read an announcement up to the rooms and ignored what follows.
+func TestCountedInterestIsAnAddition(t *testing.T) {
+	plain, counted := goldenInterest, goldenInterest
+	counted.Conns, counted.Counted = 7, true
+	before, after := appendInterest(nil, plain), appendInterest(nil, counted)
+	if !bytes.HasPrefix(after, before) || len(after) == len(before) {
+		t.Errorf("%x, with a count %x", before, after)
+	}
+	// Who has no count, but something behind it, writes 0.
+	i, err := parseInterest(append(bytes.Clone(before), 0, 1, 2, 3))
+	if err != nil || !reflect.DeepEqual(i, plain) {
+		t.Errorf("%+v, %v; want %+v", i, err, plain)
 	}
 }
 
@@ -94,19 +122,23 @@ func TestBrokenFrames(t *testing.T) {
 	batch := func(src []byte) error { _, err := parseBatch(src); return err }
 	ack := func(src []byte) error { _, err := parseAck(src); return err }
 	interest := func(src []byte) error { _, err := parseInterest(src); return err }
-	f("010101ffffffff0f", batch)     // 4 billion items
-	f("0101010105", batch)           // an item of 5 bytes that are not there
-	f("01010107", ack)               // status 7
-	f("0101", ack)                   // cut
-	f("0101ffffffff0f", interest)    // 4 billion rooms
-	f("010101ff7f0161", interest)    // a name that is longer than what is there
-	f("ffffffffffffffffffff", batch) // no varint
+	f("010101ffffffff0f", batch)              // 4 billion items
+	f("0101010105", batch)                    // an item of 5 bytes that are not there
+	f("01010107", ack)                        // status 7
+	f("0101", ack)                            // cut
+	f("0101ffffffff0f", interest)             // 4 billion rooms
+	f("010100ff", interest)                   // a count that is cut
+	f("01010080808080808080808001", interest) // more sessions than a number holds
+	f("010101ff7f0161", interest)             // a name that is longer than what is there
+	f("ffffffffffffffffffff", batch)          // no varint
 }
 
 func FuzzFrames(f *testing.F) {
 	f.Add(appendBatch(nil, goldenBatch))
 	f.Add(appendAck(nil, goldenAck))
 	f.Add(appendInterest(nil, goldenInterest))
+	f.Add(appendInterest(nil, goldenCounted))
+	f.Add(appendBatch(nil, goldenPaced))
 	f.Fuzz(func(t *testing.T, src []byte) {
 		if b, err := parseBatch(src); err == nil {
 			once := appendBatch(nil, b)

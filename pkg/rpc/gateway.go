@@ -5,12 +5,17 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/valyala/fasthttp"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/halley-im/halley/pkg/cluster"
 )
 
-const pathCloseReplaced = "/internal/close-replaced"
+const (
+	pathCloseReplaced = "/internal/close-replaced"
+	// PathDrain is for operators as well: POST, no body.
+	PathDrain = "/drain"
+)
 
 // GatewayClient reaches gateways: calls from logic, delivery streams from job.
 // It may be used concurrently.
@@ -47,6 +52,15 @@ func (c *GatewayClient) CloseReplaced(ctx context.Context, nodes []cluster.Node,
 	return calls.Wait()
 }
 
+// Drain has the gateway n begin to empty itself; see Drainer. It returns when the
+// gateway has begun, long before it is empty.
+func (c *GatewayClient) Drain(ctx context.Context, n cluster.Node) error {
+	if err := c.post(ctx, n.Internal, PathDrain, empty{}, nil); err != nil {
+		return fmt.Errorf("drain %s: %w", n.ID, err)
+	}
+	return nil
+}
+
 // HandleGateway adds a gateway's calls, and the delivery stream, to its internal
 // address. base bounds them all.
 func HandleGateway(base context.Context, in *Internal, g interface {
@@ -58,4 +72,22 @@ func HandleGateway(base context.Context, in *Internal, g interface {
 		return empty{}, nil
 	}))
 	in.Handle(pathDeliver, deliverHandler(base, g, log))
+}
+
+// HandleDrain adds POST /drain to a gateway's internal address, for its operator:
+//
+//	curl -X POST -H "Authorization: Bearer $SECRET" http://127.0.0.1:3109/drain
+//
+// The answer is 200 with {"draining":true}, also when the drain had begun before. A
+// body is not looked at.
+func HandleDrain(in *Internal, d Drainer, log *slog.Logger) {
+	in.Handle(PathDrain, func(rc *fasthttp.RequestCtx) {
+		if !onlyPost(rc) {
+			return
+		}
+		log.Info("drain: asked for", "by", rc.RemoteAddr().String())
+		d.Drain()
+		rc.SetContentType("application/json")
+		rc.SetBodyString("{\"draining\":true}\n")
+	})
 }

@@ -170,6 +170,10 @@ func (in *Internal) Serve(ctx *fasthttp.RequestCtx) {
 		ctx.Error("no such path; there are /healthz, /readyz, /metrics, /debug/pprof/\n", fasthttp.StatusNotFound)
 	case !in.allowed(ctx):
 		ctx.Error("cluster.secret is missing or differs\n", fasthttp.StatusUnauthorized)
+	case len(ctx.Request.Header.Peek(fasthttp.HeaderOrigin)) > 0:
+		// A web page on this machine reaches loopback addresses, where there may be no
+		// secret; what it sends has an Origin, what roles and operators send has none.
+		ctx.Error("calls from web pages are not allowed\n", fasthttp.StatusForbidden)
 	default:
 		in.calls[path](ctx)
 	}

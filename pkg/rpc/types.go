@@ -11,6 +11,7 @@ type ConnectRequest struct {
 	Token  []byte `json:"token"`            // as the client sent it
 	Cookie string `json:"cookie,omitempty"` // of the WebSocket upgrade
 	IP     string `json:"ip,omitempty"`     // of the client
+	IM     bool   `json:"im,omitempty"`     // it speaks im-cloud's dialect, of which some fields are required
 }
 
 // ConnectReply tells who a client is. Error is for the log and the metric: the
@@ -23,7 +24,8 @@ type ConnectReply struct {
 	Room     string        `json:"room"` // not scoped; "" none
 	Platform string        `json:"platform,omitempty"`
 	Accepts  []int32       `json:"accepts"`
-	Stamp    cluster.Stamp `json:"stamp"` // the route is stored under it; 0: a newer connection of that key stands
+	Hints    bool          `json:"hints,omitempty"` // it asked to be told by op 6 when to reconnect
+	Stamp    cluster.Stamp `json:"stamp"`           // the route is stored under it; 0: a newer connection of that key stands
 }
 
 // ConnectBatch is the body of one connect call: the clients of one gateway.
@@ -34,13 +36,34 @@ type ConnectBatch struct {
 	Clients []ConnectRequest `json:"clients"`
 }
 
-// Lease is logic's answer to a renewal: the epoch, and the jobs whose leases
-// stand, from which the gateway expects delivery streams.
+// Lease is logic's answer to a renewal: the epoch, the jobs whose leases stand,
+// from which the gateway expects delivery streams, and where clients can go that
+// it cannot take.
 type Lease struct {
 	Version int           `json:"version"`
 	Epoch   cluster.Epoch `json:"epoch"`
 	Fenced  bool          `json:"fenced,omitempty"` // a newer life of this id stands
 	Jobs    []string      `json:"jobs"`
+	// Nodes are other gateways that take clients, the least loaded first, at most
+	// MaxLeaseNodes, none when no other does. They are what the logic node knew at
+	// the time: at most 1.5 s old while the registry answers, else the last it knew.
+	Nodes []LeaseNode `json:"nodes,omitempty"`
+}
+
+// MaxLeaseNodes is how many gateways a Lease names: as many as goim's
+// nodes/weighted.
+const MaxLeaseNodes = 5
+
+// LeaseNode is a gateway as a client that was refused elsewhere needs it; a port
+// of 0 is not served. Max is 0 where the gateway has not said it.
+type LeaseNode struct {
+	ID      string `json:"id"`
+	Host    string `json:"host"` // its public one, never empty
+	TCPPort int    `json:"tcp_port,omitempty"`
+	WSPort  int    `json:"ws_port,omitempty"`
+	WSSPort int    `json:"wss_port,omitempty"`
+	Conns   int64  `json:"conns"`
+	Max     int64  `json:"max,omitempty"`
 }
 
 // Logic is what logic offers to gateways; *logic.Logic and LogicClient have it.
@@ -62,4 +85,13 @@ type Closer interface {
 	// CloseReplaced closes the sessions of these routes, if epoch and stamp are
 	// still theirs.
 	CloseReplaced(routes []cluster.Route)
+}
+
+// Drainer is what a gateway offers to its operator. It stands apart from Closer:
+// it is called by hand, not by logic.
+type Drainer interface {
+	// Drain begins to empty the gateway as SIGTERM does, and returns at once. The
+	// process ends when the last client has gone, or at its deadline. Further calls
+	// change nothing.
+	Drain()
 }
