@@ -35,17 +35,18 @@ var mayImport = map[string][]string{
 	"pkg/redis":    {"pkg/push", "pkg/cluster"},
 	"pkg/kafka":    {"pkg/push"},
 
-	"gateway":    {"pkg/protocol", "pkg/ws", "pkg/push", "pkg/cluster", "pkg/auth", "pkg/rpc"},
+	"gateway":    {"pkg/protocol", "pkg/ws", "pkg/tlsloop", "pkg/push", "pkg/cluster", "pkg/rooms", "pkg/rpc", "pkg/sysmem"},
 	"logic":      {"pkg/protocol", "pkg/push", "pkg/cluster", "pkg/auth", "pkg/rpc", "pkg/spool"},
 	"logic/rest": {"logic", "pkg/protocol", "pkg/push", "pkg/cluster", "pkg/auth", "pkg/spool"},
 	"job":        {"pkg/push", "pkg/cluster"},
 
 	"pkg/testkit":     {"pkg/protocol", "pkg/ws"},
+	"pkg/wstest":      {"pkg/ws"},
 	"pkg/backendtest": {"pkg/push", "pkg/cluster", "pkg/testkit"},
 }
 
 // onlyTests may import these.
-var onlyTests = []string{"pkg/testkit", "pkg/backendtest"}
+var onlyTests = []string{"pkg/testkit", "pkg/wstest", "pkg/backendtest"}
 
 // TestImports parses every file itself: asking `go list` once gave a cached pass.
 func TestImports(t *testing.T) {

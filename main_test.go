@@ -184,11 +184,12 @@ func TestFileBudget(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range []roles{rolesOf("all"), rolesOf("gateway"), rolesOf("logic"), rolesOf("job")} {
-		b, err := fileBudget(r, 0)
+		cfg := defaultSettings().Gateway
+		b, err := fileBudget(r, &cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if sum := b.clients + b.rest + b.internal*len(r) + reservedFiles; sum > int(limit.Cur) {
+		if sum := b.clients + b.rest + b.internal*len(r) + reservedFiles + cfg.Files(); sum > int(limit.Cur) {
 			t.Errorf("%v: %+v is %d of %d files", r, b, sum, limit.Cur)
 		}
 		if r.has(roleGateway) != (b.clients > 0) || r.has(roleLogic) != (b.rest > 0) {

@@ -5,12 +5,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/halley-im/halley/gateway"
 )
 
 // service is one thing that runs. run blocks until its ctx ends and everything it
@@ -130,16 +134,9 @@ func (r ready) String() string {
 	for _, x := range []struct {
 		name  string
 		addrs map[string]string
-		keys  []string
-	}{
-		{"gateway", r.Gateway, []string{"tcp_addr", "ws_addr", "internal_addr"}},
-		{"logic", r.Logic, []string{"rest_addr", "internal_addr"}},
-		{"job", r.Job, []string{"internal_addr"}},
-	} {
-		for _, k := range x.keys {
-			if a := x.addrs[k]; a != "" {
-				parts = append(parts, x.name+"."+k+"="+a)
-			}
+	}{{"gateway", r.Gateway}, {"logic", r.Logic}, {"job", r.Job}} {
+		for _, k := range slices.Sorted(maps.Keys(x.addrs)) {
+			parts = append(parts, x.name+"."+k+"="+x.addrs[k])
 		}
 	}
 	return strings.Join(parts, " ")
@@ -149,16 +146,16 @@ func (r ready) String() string {
 type budget struct{ clients, rest, internal int }
 
 const (
-	// reservedFiles are for everything else: listeners, epoll, logs, profiles,
-	// connections to Redis and Kafka.
+	// reservedFiles are for everything else: logs, profiles, certificates, connections
+	// to Redis and Kafka.
 	reservedFiles = 64 + 128
 	maxREST       = 4096
 	maxInternal   = 512
 )
 
 // fileBudget divides the file limit, so that running out of descriptors cannot
-// happen by our doing. clients is gateway.max_connections; 0 takes what is left.
-func fileBudget(r roles, clients int) (budget, error) {
+// happen by our doing. gateway.max_connections 0 takes what is left.
+func fileBudget(r roles, cfg *gateway.Config) (budget, error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return budget{}, fmt.Errorf("read the file limit: %w", err)
@@ -168,10 +165,10 @@ func fileBudget(r roles, clients int) (budget, error) {
 	if r.has(roleLogic) {
 		b.rest = min(maxREST, files/4)
 	}
-	left := files - reservedFiles - b.internal*len(r) - b.rest
 	if !r.has(roleGateway) {
 		return b, nil
 	}
+	clients, left := cfg.MaxConnections, files-reservedFiles-b.internal*len(r)-b.rest-cfg.Files()
 	if left < 1 || clients > left {
 		return budget{}, fmt.Errorf("gateway.max_connections %d: the limit is %d open files, of which %d are needed for other things; at most %d is allowed (see ulimit -n)",
 			clients, files, files-left, max(0, left))

@@ -18,11 +18,13 @@ import (
 	"github.com/halley-im/halley/pkg/auth"
 	"github.com/halley-im/halley/pkg/kafka"
 	"github.com/halley-im/halley/pkg/redis"
+	"github.com/halley-im/halley/pkg/rooms"
 )
 
 // settings is the whole configuration; each part belongs to its package.
 type settings struct {
 	Gateway gateway.Config
+	Rooms   rooms.Config
 	Logic   logic.Config
 	Job     job.Config
 	Redis   redis.Config
@@ -40,7 +42,7 @@ func (s *settings) sections() (options []kong.Option) {
 		name string
 		part any
 	}{
-		{"gateway", &s.Gateway}, {"logic", &s.Logic}, {"job", &s.Job}, {"redis", &s.Redis}, {"kafka", &s.Kafka},
+		{"gateway", &s.Gateway}, {"rooms", &s.Rooms}, {"logic", &s.Logic}, {"job", &s.Job}, {"redis", &s.Redis}, {"kafka", &s.Kafka},
 		{"auth", &s.Auth}, {"api", &s.API}, {"cluster", &s.Cluster}, {"log", &s.Log},
 	} {
 		options = append(options, kong.Embed(x.part, fmt.Sprintf(`prefix:"%s." group:%q`, x.name, x.name)))
@@ -102,8 +104,8 @@ func (r roles) embedded() bool  { return len(r) == 3 }
 // sectionOf says whether help on args shall show f.
 func sectionOf(f *kong.Flag, args []string) bool {
 	sections := map[string][]string{
-		"all":     {"gateway", "logic", "job", "redis", "kafka", "auth", "api", "cluster", "log"},
-		"gateway": {"gateway", "cluster", "log"},
+		"all":     {"gateway", "rooms", "logic", "job", "redis", "kafka", "auth", "api", "cluster", "log"},
+		"gateway": {"gateway", "rooms", "cluster", "log"},
 		"logic":   {"logic", "redis", "kafka", "auth", "api", "cluster", "log"},
 		"job":     {"job", "redis", "kafka", "cluster", "log"},
 	}
@@ -120,8 +122,8 @@ func sectionOf(f *kong.Flag, args []string) bool {
 func (s *settings) validate(r roles) error {
 	var checks []func() error
 	if r.has(roleGateway) {
-		checks = append(checks, s.Gateway.Validate, func() error {
-			return s.Auth.CheckListeners(s.Gateway.TCPAddr, s.Gateway.WSAddr)
+		checks = append(checks, s.Gateway.Validate, s.Rooms.Validate, func() error {
+			return s.Auth.CheckListeners(s.Gateway.ClientAddrs()...)
 		})
 	}
 	if r.has(roleLogic) {

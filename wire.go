@@ -20,8 +20,10 @@ import (
 	"github.com/halley-im/halley/pkg/memory"
 	"github.com/halley-im/halley/pkg/push"
 	"github.com/halley-im/halley/pkg/redis"
+	"github.com/halley-im/halley/pkg/rooms"
 	"github.com/halley-im/halley/pkg/rpc"
 	"github.com/halley-im/halley/pkg/spool"
+	"github.com/halley-im/halley/pkg/sysmem"
 )
 
 // Every seam of the system, and what stands on its two sides: in one process,
@@ -50,6 +52,8 @@ var (
 	_ job.Rooms  = (*redis.Rooms)(nil)
 	_ job.Sender = (*gateway.Server)(nil)
 	_ job.Sender = (*rpc.GatewayClient)(nil)
+
+	_ rpc.Drainer = (*gateway.Server)(nil)
 )
 
 // memoryPartitions is how many partitions the embedded queue has: as many as
@@ -141,7 +145,8 @@ type process struct {
 	log      *slog.Logger
 	set      *metrics.Set
 	budget   budget
-	bound    ready // addresses as really bound
+	bound    ready  // addresses as really bound
+	quit     func() // ends the process as a signal does
 
 	gateway *gateway.Server
 	logic   *logic.Logic
@@ -158,11 +163,14 @@ func runRoles(ctx context.Context, s settings, r roles, readyFile string, stderr
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
-	p := &process{settings: &s, roles: r, log: log, set: metrics.NewSet(), listeners: map[string]net.Listener{}}
-	if p.budget, err = fileBudget(r, s.Gateway.MaxConnections); err != nil {
+	ctx, quit := context.WithCancel(ctx)
+	defer quit()
+	p := &process{settings: &s, roles: r, log: log, set: metrics.NewSet(), quit: quit, listeners: map[string]net.Listener{}}
+	if p.budget, err = fileBudget(r, &s.Gateway); err != nil {
 		return err
 	}
 	s.Gateway.MaxConnections = p.budget.clients
+	limitMemory(&s.Gateway, r, sysmem.Here(), log)
 
 	b, err := openBackends(ctx, &s, r, log, p.set)
 	if err != nil {
@@ -189,7 +197,14 @@ func (p *process) build(b *backends) (err error) {
 	var backend lateBackend
 
 	if p.roles.has(roleGateway) {
-		if p.gateway, err = gateway.New(s.Gateway, &backend, version, p.log, p.set); err != nil {
+		rules, err := rooms.Parse(s.Rooms.Rules)
+		if err != nil {
+			return fmt.Errorf("rooms.rules: %w", err)
+		}
+		p.gateway, err = gateway.New(s.Gateway, gateway.Deps{
+			Backend: &backend, Rules: rules, Build: version, Log: p.log, Metrics: p.set,
+		})
+		if err != nil {
 			return err
 		}
 		if err := p.listenGateway(); err != nil {
@@ -249,11 +264,10 @@ func (p *process) listenGateway() error {
 	if err != nil {
 		return err
 	}
-	tcp, ws, err := p.gateway.Listen(internal)
-	if err != nil {
+	if p.bound.Gateway, err = p.gateway.Listen(internal); err != nil {
 		return err
 	}
-	p.bound.Gateway = map[string]string{"internal_addr": internal, "tcp_addr": tcp.String(), "ws_addr": ws.String()}
+	p.bound.Gateway["internal_addr"] = internal
 	return nil
 }
 
@@ -296,9 +310,10 @@ func (p *process) services(base context.Context) (list []service) {
 		}))
 	}
 	if p.gateway != nil {
-		list = append(list, service{name: "gateway", run: p.gateway.Run, ready: opened(p.gateway.Ready())})
+		list = append(list, service{name: "gateway", run: p.runGateway, ready: opened(p.gateway.Ready())})
 		last = append(last, internal("gateway.internal_addr", p.gateway.Healthy, func(in *rpc.Internal) {
 			rpc.HandleGateway(base, in, p.gateway, p.log)
+			rpc.HandleDrain(in, p.gateway, p.log)
 		}))
 	}
 	if p.job != nil {
@@ -306,6 +321,16 @@ func (p *process) services(base context.Context) (list []service) {
 		last = append(last, internal("job.internal_addr", opened(p.job.Ready()), func(*rpc.Internal) {}))
 	}
 	return append(list, last...)
+}
+
+// runGateway ends the process, without an error, when the gateway was drained.
+func (p *process) runGateway(ctx context.Context) error {
+	err := p.gateway.Run(ctx)
+	if errors.Is(err, gateway.ErrDrained) {
+		p.quit()
+		return nil
+	}
+	return err
 }
 
 // maxInternalBody bounds a call between roles: 512 clients with a token each.

@@ -98,12 +98,22 @@ func (r *registrar) settled() bool { return r.leaving.idle() && r.calls.Load() =
 // is held back.
 func (l *loop) authenticate(s *session, p protocol.Packet) {
 	s.state = stateConnecting
-	s.waiting = &reply{op: protocol.OpAuthReply, ver: p.Ver, seq: p.Seq}
-	req := rpc.ConnectRequest{Token: bytes.Clone(p.Body), Cookie: s.cookie, IP: s.ip}
-	s.cookie = ""
-	if !l.srv.registrar.joining.add(joining{l, s.id, req}) {
+	x := l.sideOf(s)
+	x.waiting = l.welcome(s, p)
+	req := rpc.ConnectRequest{Token: bytes.Clone(p.Body), Cookie: x.cookie, IP: s.addr().String(), IM: s.form.isIM()}
+	x.cookie = ""
+	if !l.srv.registrar.joining.add(joining{l, s.id(), req}) {
 		l.closeReading(s, closeBackend)
 	}
+}
+
+// welcome is the answer to op 7.
+func (l *loop) welcome(s *session, p protocol.Packet) *reply {
+	r := &reply{op: protocol.OpAuthReply, ver: p.Ver, seq: p.Seq}
+	if s.form.isIM() {
+		r.body = imWelcome
+	}
+	return r
 }
 
 // unreachable is the mail that says: logic could not be asked.
@@ -129,7 +139,7 @@ func (m *connected) run(l *loop) {
 	}
 	switch {
 	case m.Error != "":
-		l.srv.log.Debug("client refused", "ip", s.ip, "err", m.Error)
+		l.srv.log.Debug("client refused", "ip", s.addr(), "err", m.Error)
 		l.close(s, closeAuth)
 	case m.Stamp == 0:
 		l.close(s, closeReplaced) // a newer connection of this key stands
@@ -164,11 +174,14 @@ func scopedMid(app string, mid int64) string {
 // when messages to both reach it.
 func (l *loop) admit(s *session, m *connected) {
 	route := m.route(l.srv)
-	s.app, s.key, s.mid, s.stamp = m.App, route.Key, route.Mid, m.Stamp
-	s.accepts = m.Accepts
-	l.srv.sessionBegan(s)
-	me := ref{l, s.id, s.stamp}
-	switch loser := l.srv.directory.put(s.key, me); {
+	me := ref{l, s.id(), m.Stamp}
+	h, loser := l.srv.directory.put(route.Key, route.Mid, me)
+	s.handle, s.accepts = h, l.opSets.hold(m.Accepts)
+	if m.Hints {
+		s.mark(flagHints)
+	}
+	l.srv.sessions.Add(1)
+	switch {
 	case loser == me:
 		l.close(s, closeReplaced)
 		return

@@ -1,15 +1,14 @@
 package gateway
 
-import "sync/atomic"
-
-// castSlots is how many sessions a push to all reaches before the loop looks at
-// its sockets again.
-const castSlots = 256
+import (
+	"sync/atomic"
+	"time"
+)
 
 // castShare is a push to all as the node counts it.
 type castShare struct {
-	speed int32        // messages per second on this node; 0: no limit
-	left  atomic.Int32 // loops that are not done
+	rate float64      // messages per second on this node; 0: no limit
+	left atomic.Int32 // loops that are not done
 }
 
 // done is called once per loop.
@@ -18,7 +17,7 @@ func (c *castShare) done(srv *Server) {
 		return
 	}
 	paced := 0
-	if c.speed > 0 {
+	if c.rate > 0 {
 		paced = 1
 	}
 	srv.casts.put(1, paced)
@@ -28,84 +27,134 @@ func (c *castShare) done(srv *Server) {
 // move, so every session that was there when it began is met once.
 type cast struct {
 	shares []*castShare
-	msgs   []*message
-	next   int     // slot to go on from
-	budget float64 // of a paced cast: sessions that may be written now
+	flush
+	next int // slot to go on from
+
+	// Of one with a speed, which is a single message.
+	rate   float64 // messages per second on this loop; 0: no limit
+	since  int64   // ms of loop.clock up to which budget was given
+	budget float64 // messages that may be written now
 }
 
-// addCast begins a push to all. One without a limit joins the last that has not
-// begun, so that pushes that come together leave together.
-func (l *loop) addCast(share *castShare, m *message) {
-	if n := len(l.casts); n > 0 && share.speed == 0 {
-		if c := l.casts[n-1]; c.next == 0 && c.shares[0].speed == 0 {
-			c.shares, c.msgs = append(c.shares, share), append(c.msgs, m)
-			return
+// addCast begins a push to all; part is the loop's share of its rate. One without
+// a limit joins the last that has not begun, so that pushes that come together
+// leave together.
+func (l *loop) addCast(share *castShare, m *message, part float64) {
+	rate := share.rate * part
+	switch n := len(l.casts); {
+	case share.rate > 0 && l.conns.Load() == 0:
+		share.done(l.srv) // nobody is here; who comes now came later
+		return
+	case share.rate > 0:
+		// A rate of 0 would be none: a loop that was empty a moment ago.
+		rate = max(rate, 1)
+		l.pace.in(paceEvery)
+	case n > 0 && l.casts[n-1].next == 0 && l.casts[n-1].rate == 0:
+		c := l.casts[n-1]
+		c.shares, c.msgs = append(c.shares, share), append(c.msgs, m)
+		return
+	}
+	l.casts = append(l.casts, &cast{
+		shares: []*castShare{share}, flush: flush{msgs: []*message{m}}, rate: rate, since: l.clock(),
+	})
+}
+
+// casting says that a push to all without a limit is under way.
+func (l *loop) casting() bool {
+	for _, c := range l.casts {
+		if c.rate == 0 {
+			return true
 		}
 	}
-	l.casts = append(l.casts, &cast{shares: []*castShare{share}, msgs: []*message{m}})
+	return false
 }
 
-// stepCasts moves the first unpaced cast on by castSlots. It reports whether an
-// unpaced cast is left.
-func (l *loop) stepCasts() (more bool) {
+// castWrites is how many sessions a push to all reaches in one slice: half of it,
+// so that rooms and keys go on beside it.
+const castWrites = sliceWrites / 2
+
+// stepCasts moves the first unpaced cast on by a slice.
+func (l *loop) stepCasts() {
 	for i, c := range l.casts {
-		if c.shares[0].speed > 0 {
+		if c.rate > 0 {
 			continue
 		}
-		l.advance(c, castSlots, castSlots)
-		if c.next >= len(l.table.slots) {
+		l.left -= l.advance(c, castWrites, 8*castWrites)
+		if c.next >= l.table.size() {
 			l.endCast(i)
 		}
-		break
+		return
 	}
-	for _, c := range l.casts {
-		more = more || c.shares[0].speed == 0
-	}
-	return more
 }
 
-// paceCasts moves every paced cast on by what its speed allows in one tick. The
-// loop's share of the node's speed is that of its connections.
-func (l *loop) paceCasts() {
+const (
+	// paceEvery is how often paced casts move on.
+	paceEvery = 10 * time.Millisecond
+	// maxPace bounds what a paced cast writes at a time, 5 ms of writing: 50,000
+	// messages per second and loop.
+	maxPace = 500
+)
+
+// paceMail is the mail that moves every paced cast on by what its speed allows
+// since the last time.
+type paceMail struct{}
+
+func (paceMail) run(l *loop) {
+	l.pace.set = false
+	now := l.clock()
 	for i := len(l.casts) - 1; i >= 0; i-- {
 		c := l.casts[i]
-		speed := float64(c.shares[0].speed)
-		if speed == 0 {
+		if c.rate == 0 {
 			continue
 		}
-		if l.conns.Load() == 0 {
-			l.endCast(i) // nobody is here; who comes now came later
-			continue
-		}
-		share := float64(l.conns.Load()) / float64(max(1, l.srv.Conns()))
-		c.budget += speed * share * tickEvery.Seconds()
-		c.budget -= float64(l.advance(c, int(c.budget), len(l.table.slots)))
-		if c.next >= len(l.table.slots) {
+		c.budget += c.rate * float64(now-c.since) / 1000
+		c.since = now
+		c.budget -= float64(l.advance(c, min(int(c.budget), maxPace), l.table.size()))
+		c.budget = min(c.budget, maxPace) // what a loop could not do in its time is not made up for in a burst
+		if c.next >= l.table.size() {
 			l.endCast(i)
+			continue
 		}
+		l.pace.in(paceEvery)
 	}
 }
 
-// advance queues c for up to max sessions that accept it, looking at no more than
-// slots slots, and returns how many it was.
-func (l *loop) advance(c *cast, max, slots int) (reached int) {
+// advance gives c to up to most sessions that accept it, looking at no more than
+// slots slots, and returns how many messages that were.
+func (l *loop) advance(c *cast, most, slots int) (reached int) {
 	defer l.recovered(nil)
-	for ; slots > 0 && reached < max && c.next < len(l.table.slots); slots-- {
-		s := l.table.slots[c.next].s
+	for ; slots > 0 && reached < most && c.next < l.table.size(); slots-- {
+		s := l.table.at(uint32(c.next))
 		c.next++
-		if s == nil || !s.live() {
+		if s.conn == nil || !s.live() {
 			continue
 		}
+		wanted := 0
+		for _, m := range c.msgs {
+			if s.wants(m.op) {
+				wanted++
+			}
+		}
+		l.srv.m.notAccepted.Add(len(c.msgs) - wanted)
+		reached += wanted
+		l.cast(s, c, wanted)
+	}
+	return reached
+}
+
+// cast gives s those messages of c that it wants.
+func (l *loop) cast(s *session, c *cast, wanted int) {
+	switch wanted {
+	case 0:
+	case len(c.msgs):
+		l.give(s, &c.flush)
+	default:
 		for _, m := range c.msgs {
 			if s.wants(m.op) {
 				l.addPending(s, m)
-				reached++
-			} else {
-				l.srv.m.notAccepted.Inc()
 			}
 		}
 	}
-	return reached
 }
 
 // endCast removes the i-th cast.

@@ -18,8 +18,13 @@ const (
 	closeHeartbeat                      // silent for too long
 	closeSlow                           // reads slower than we push
 	closeFlood                          // too much before an answer, or too many changes of room
+	closeBudget                         // behind for longest when the node's backlog was over its budget
 	closeFull                           // over the connection limit
+	closeMemory                         // memory is short
+	closeRate                           // more new connections per second than allowed
+	closePerIP                          // more connections of one address than allowed
 	closeDrain                          // this gateway is stopping
+	closeTLS                            // the handshake failed, or bytes that are not TLS
 	closePanic                          // our fault; this connection only
 	closeUpgrade                        // the WebSocket upgrade was refused
 	closeUnsupported                    // a WebSocket text message that is not a packet
@@ -42,11 +47,16 @@ var closeTable = [closeReasons]struct {
 	closeHeartbeat:   {"heartbeat_timeout", 1001, "no heartbeat"},
 	closeSlow:        {"slow", 1013, "reading too slowly"},
 	closeFlood:       {"flood", 1008, "too many packets"},
-	closeFull:        {"full", 1013, "too many connections"},
+	closeBudget:      {"backlog_budget", 1013, "reading too slowly"},
+	closeFull:        {"full", 1013, "this node has as many connections as it takes"},
+	closeMemory:      {"memory", 1013, "this node has no memory to spare"},
+	closeRate:        {"rate", 1013, "too many new connections at once"},
+	closePerIP:       {"per_ip", 1013, "too many connections from this address"},
 	closeDrain:       {"drain", 1012, "restarting"},
+	closeTLS:         {"tls", 1015, ""},
 	closePanic:       {"panic", 1011, "internal error"},
 	closeUpgrade:     {"upgrade", 1002, ""},
-	closeUnsupported: {"unsupported", 1003, "text messages must be packets that begin with byte 0x00"},
+	closeUnsupported: {"unsupported", 1003, "text messages are JSON or packets that begin with byte 0x00, as the first one was"},
 }
 
 func (r closeReason) String() string { return closeTable[r].label }

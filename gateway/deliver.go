@@ -30,6 +30,8 @@ type stream struct {
 	seq        uint64              // of the last announcement
 	confirmed  uint64              // of the last one the job has confirmed
 	listing    bool                // the opening list is not complete
+	conns      int64               // sessions of the node, as announced last
+	recount    bool                // they have changed since, and it is time to say so
 	announcing bool                // a goroutine is in announce
 	ended      bool                // the stream has ended, for reason
 	reason     error

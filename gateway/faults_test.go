@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/VictoriaMetrics/metrics"
-
 	"github.com/halley-im/halley/pkg/cluster"
 	"github.com/halley-im/halley/pkg/protocol"
 	"github.com/halley-im/halley/pkg/push"
@@ -27,8 +25,8 @@ func (r *rig) asked(n int) func() bool {
 			done := make(chan int)
 			if !l.mailbox.post(mailFunc(func(l *loop) {
 				n := 0
-				for _, sl := range l.table.slots {
-					if sl.s != nil && sl.s.state == stateConnecting {
+				for s := range l.table.all() {
+					if s.state == stateConnecting {
 						n++
 					}
 				}
@@ -64,7 +62,7 @@ func TestReplacedBeforeConnected(t *testing.T) {
 
 // What the directory remembers of keys that went elsewhere is forgotten in time.
 func TestGravesAreForgotten(t *testing.T) {
-	d := newDirectory()
+	d := newDirectory(nil)
 	now := testTime(0)
 	for i := range 1000 {
 		d.replaced(fmt.Sprint(i), 1, now)
@@ -180,11 +178,13 @@ func TestStopDuringRestart(t *testing.T) {
 	cfg := Default()
 	cfg.ID, cfg.TCPAddr, cfg.WSAddr, cfg.Loops, cfg.DrainTimeout = "gw", "127.0.0.1:0", "127.0.0.1:0", 2, 0
 	backend := &testLogic{routes: map[string]cluster.Route{}}
-	srv, err := New(cfg, backend, "test", slog.New(g), metrics.NewSet())
+	deps := testDeps(t, backend)
+	deps.Log = slog.New(g)
+	srv, err := New(cfg, deps)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := srv.Listen("127.0.0.1:1"); err != nil {
+	if _, err := srv.Listen("127.0.0.1:1"); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -1,13 +1,57 @@
 package gateway
 
-import (
-	"github.com/halley-im/halley/pkg/protocol"
-	"github.com/halley-im/halley/pkg/ws"
+// flush is what all members of a room, or all sessions, get: some messages, with
+// the bytes of each form made when the first receiver of that form is met.
+type flush struct {
+	msgs   []*message
+	frames [forms][]byte
+}
+
+// frame is what a receiver of form f gets.
+func (l *loop) frame(x *flush, f form) []byte {
+	if len(x.frames[f]) == 0 {
+		x.frames[f] = l.appendPushes(x.frames[f], f, x.msgs)
+	}
+	return x.frames[f]
+}
+
+const (
+	// sliceWrites is how many connections a loop writes to before it looks at its
+	// sockets and its mail again: at 10 µs a write, 2.5 ms.
+	sliceWrites = 256
+	// roomWrites is how many members of one room are served before it is the next
+	// room's turn, so that a small room does not wait for a large one.
+	roomWrites = 64
+	// maxScratch bounds what a loop keeps of a burst, in bytes per buffer.
+	maxScratch = 1 << 20
 )
 
-// maxMerged bounds the inner packets of one op-9 packet, in bytes. A single
-// larger one goes alone.
-const maxMerged = 64 << 10
+// settle writes what is pending, once per connection, up to a slice. It reports
+// whether there is more to do.
+func (l *loop) settle() (more bool) {
+	l.left = sliceWrites
+	l.stepCasts()
+	for l.left > 0 && l.dirtyRooms.size()+l.dirtySessions.size() > 0 {
+		if l.dirtyRooms.size() > 0 {
+			if r := l.dirtyRooms.pop(); l.flushRoom(r) {
+				l.dirtyRooms.push(r)
+			}
+		}
+		for n := roomWrites; n > 0 && l.dirtySessions.size() > 0; n-- {
+			l.flushSession(l.dirtySessions.pop())
+		}
+	}
+	l.shrink()
+	return l.dirtyRooms.size() > 0 || l.dirtySessions.size() > 0 || l.casting()
+}
+
+func (l *loop) shrink() {
+	for _, b := range []*[]byte{&l.codec.plain, &l.merged, &l.out, &l.sealed} {
+		if cap(*b) > maxScratch {
+			*b = nil
+		}
+	}
+}
 
 // toRoom queues m for all members of a room on this loop.
 func (l *loop) toRoom(node *nodeRoom, m *message) {
@@ -16,11 +60,91 @@ func (l *loop) toRoom(node *nodeRoom, m *message) {
 		l.srv.m.noMember.Inc()
 		return
 	}
-	if len(r.pending) == 0 {
+	if r.pending == nil {
 		r.pending = l.getPending()
-		l.dirtyRooms = append(l.dirtyRooms, r)
 	}
 	r.pending = append(r.pending, m)
+	if r.flushing == nil && !r.queued {
+		l.schedule(r)
+	}
+}
+
+// schedule has the room flushed: at once, or, within coalesce of the last time,
+// when that is over. The first message never waits, its followers leave together.
+func (l *loop) schedule(r *room) {
+	r.queued = true
+	if r.options.Coalesce > 0 {
+		if now := l.clock(); now < r.openFrom {
+			l.flushAt(r.openFrom, r)
+			return
+		}
+	}
+	l.dirtyRooms.push(r)
+}
+
+// flushRoom writes to the next members of a room. It reports whether there are
+// more.
+func (l *loop) flushRoom(r *room) (more bool) {
+	if r.flushing == nil {
+		r.queued = false
+		r.flushing = l.getFlush(r.pending)
+		r.pending, r.todo = nil, len(r.members)
+		if r.options.Coalesce > 0 {
+			r.openFrom = l.clock() + r.options.Coalesce.Milliseconds()
+		}
+	}
+	for turn := min(roomWrites, l.left); turn > 0 && r.todo > 0; {
+		turn = l.flushMembers(r, turn)
+	}
+	if r.todo > 0 {
+		return true
+	}
+	l.putFlush(r.flushing)
+	r.flushing = nil
+	if r.pending != nil {
+		l.schedule(r)
+	}
+	return false
+}
+
+// flushMembers writes to up to turn members, from the last that waits down, and
+// returns how many of turn are left, also after a panic, which closes the one it
+// came from. A write that fails closes its session, which leaves the room within
+// the call.
+func (l *loop) flushMembers(r *room, turn int) (left int) {
+	defer l.recovered(nil)
+	for left = turn; left > 0 && r.todo > 0; {
+		left--
+		l.left--
+		r.todo--
+		s := l.table.at(r.members[r.todo])
+		if !s.live() {
+			continue // clients expect op 8 before everything else
+		}
+		l.give(s, r.flushing)
+	}
+	return left
+}
+
+// give writes x to s, behind what is pending for it.
+func (l *loop) give(s *session, x *flush) {
+	l.writing = s
+	switch {
+	case s.is(flagBehind):
+		for _, m := range x.msgs {
+			l.addPending(s, m)
+		}
+	case s.side != nil && len(s.side.pending) > 0:
+		l.merged = l.appendPushes(l.merged[:0], s.form, s.side.pending)
+		l.pushed += len(s.side.pending) + len(x.msgs)
+		l.putPending(s.side)
+		l.merged = append(l.merged, l.frame(x, s.form)...)
+		l.write(s, l.merged)
+	default: // Fast path - the frame is shared by all.
+		l.pushed += len(x.msgs)
+		l.write(s, l.frame(x, s.form))
+	}
+	l.writing = nil
 }
 
 // toSession queues m for one session if it accepts the operation.
@@ -36,133 +160,47 @@ func (l *loop) toSession(id sessionID, m *message) {
 	}
 }
 
-// addPending queues m for s.
+// addPending queues m for s: for the next settle, or while it is behind for when
+// its socket takes more.
 func (l *loop) addPending(s *session, m *message) {
-	if len(s.pending) == 0 {
-		s.pending = l.getPending()
-		l.dirtySessions = append(l.dirtySessions, s)
+	x := l.sideOf(s)
+	if s.is(flagBehind) && !l.admits(s, m) {
+		return
 	}
-	s.pending = append(s.pending, m)
-}
-
-// settle moves pushes to all on by a slice and writes everything pending, once
-// per connection. It reports whether pushes to all are left to be moved on.
-func (l *loop) settle() (more bool) {
-	more = l.stepCasts()
-	for i, r := range l.dirtyRooms {
-		l.dirtyRooms[i] = nil
-		l.flushRoom(r)
-	}
-	l.dirtyRooms = l.dirtyRooms[:0]
-	for i, s := range l.dirtySessions {
-		l.dirtySessions[i] = nil
-		l.flushSession(s)
-	}
-	l.dirtySessions = l.dirtySessions[:0]
-	l.shrink()
-	return more
-}
-
-// maxScratch bounds what a loop keeps of a burst, in bytes.
-const maxScratch = 1 << 20
-
-func (l *loop) shrink() {
-	for _, b := range []*[]byte{&l.frameTCP, &l.frameWS, &l.out} {
-		if cap(*b) > maxScratch {
-			*b = nil
+	if len(x.pending) == 0 {
+		x.pending = l.getPending()
+		if !s.is(flagBehind) {
+			l.dirtySessions.push(s.id())
 		}
 	}
+	x.pending = append(x.pending, m)
 }
 
-// flushRoom writes a room's pending messages to its members. If a write panics,
-// that one session is closed and the others still get theirs.
-func (l *loop) flushRoom(r *room) {
-	l.frameTCP, l.frameWS = l.frameTCP[:0], l.frameWS[:0]
-	l.pushed += len(r.pending) * len(r.members)
-	for i := len(r.members) - 1; i >= 0; {
-		i = l.flushMembers(r, i)
-	}
-	l.writing = nil
-	l.recycle(r.pending)
-	r.pending = nil
-}
-
-// flushMembers writes to the members from index from down to 0 and returns -1,
-// or after a panic the index to go on with. It walks backwards: a write that
-// fails closes its session, which leaves the room within the call; only places
-// behind are affected then.
-func (l *loop) flushMembers(r *room, from int) (next int) {
-	defer l.recovered(nil)
-	for i := from; i >= 0; i-- {
-		next = i - 1
-		s := r.members[i]
-		if !s.live() {
-			continue // clients expect op 8 before everything else
-		}
-		l.writing = s
-		if len(s.pending) == 0 {
-			s.write(l.roomFrame(r, s.ws)) // Fast path - the frame is shared by all.
-			continue
-		}
-		l.out = append(l.out[:0], l.roomFrame(r, s.ws)...)
-		l.out = appendPushes(l.out, s.ws, s.pending)
-		l.pushed += len(s.pending)
-		l.putPending(s)
-		s.write(l.out)
-	}
-	return -1
-}
-
-// roomFrame is what a room's members get now, made once per transport in use.
-func (l *loop) roomFrame(r *room, isWS bool) []byte {
-	frame := &l.frameTCP
-	if isWS {
-		frame = &l.frameWS
-	}
-	if len(*frame) == 0 {
-		*frame = appendPushes(*frame, isWS, r.pending)
-	}
-	return *frame
-}
-
-// flushSession writes what is pending for s alone.
-func (l *loop) flushSession(s *session) {
-	if len(s.pending) == 0 {
-		return // written together with its room, or gone
+// flushSession writes what is pending for one session alone.
+func (l *loop) flushSession(id sessionID) {
+	s := l.table.get(id)
+	if s == nil || s.side == nil || len(s.side.pending) == 0 || s.is(flagBehind) {
+		return // written together with its room, gone, or must wait
 	}
 	defer l.recovered(s)
-	l.out = appendPushes(l.out[:0], s.ws, s.pending)
-	l.pushed += len(s.pending)
-	l.putPending(s)
-	s.write(l.out)
+	l.left--
+	l.merged = l.appendPushes(l.merged[:0], s.form, s.side.pending)
+	l.pushed += len(s.side.pending)
+	l.putPending(s.side)
+	l.write(s, l.merged)
+	l.tidy(s)
 }
 
-// appendPushes appends msgs as they travel to a client: over TCP the inner
-// packets alone, over WebSocket in op-9 packets, one to a frame.
-func appendPushes(dst []byte, isWS bool, msgs []*message) []byte {
-	for len(msgs) > 0 {
-		n, size := 0, 0
-		for n < len(msgs) && (n == 0 || size+len(msgs[n].inner) <= maxMerged) {
-			size += len(msgs[n].inner)
-			n++
-		}
-		if isWS {
-			dst = ws.AppendHeader(dst, ws.OpBinary, protocol.HeaderSize+size)
-			dst = protocol.AppendHeader(dst, protocol.PushVer, protocol.OpRaw, 0, size)
-		}
-		for _, m := range msgs[:n] {
-			dst = append(dst, m.inner...)
-		}
-		msgs = msgs[n:]
-	}
-	return dst
-}
+const (
+	// maxSpare bounds the lists of messages kept for use again, maxSpareCap their
+	// length.
+	maxSpare, maxSpareCap = 256, 1024
+	// maxFlushes bounds the flushes kept, maxFlushFrame their buffers, in bytes.
+	maxFlushes, maxFlushFrame = 16, 64 << 10
+)
 
-// maxSpare bounds the pending lists kept for use again, and their length.
-const maxSpare, maxSpareCap = 256, 1024
-
-// getPending returns an empty list for a session or a room that has none; it goes
-// back by putPending or recycle, after which nobody may hold it.
+// getPending returns an empty list of messages; it goes back by putPending or
+// recycle, after which nobody may hold it.
 func (l *loop) getPending() []*message {
 	if n := len(l.spare); n > 0 {
 		p := l.spare[n-1]
@@ -172,10 +210,10 @@ func (l *loop) getPending() []*message {
 	return make([]*message, 0, 4)
 }
 
-// putPending takes the pending list from s.
-func (l *loop) putPending(s *session) {
-	l.recycle(s.pending)
-	s.pending = nil
+// putPending takes the pending list from x.
+func (l *loop) putPending(x *side) {
+	l.recycle(x.pending)
+	x.pending = nil
 }
 
 // recycle keeps a list for getPending.
@@ -184,4 +222,31 @@ func (l *loop) recycle(p []*message) {
 		clear(p)
 		l.spare = append(l.spare, p[:0])
 	}
+}
+
+// getFlush makes a flush of msgs, which it takes.
+func (l *loop) getFlush(msgs []*message) *flush {
+	n := len(l.flushes)
+	if n == 0 {
+		return &flush{msgs: msgs}
+	}
+	x := l.flushes[n-1]
+	l.flushes = l.flushes[:n-1]
+	x.msgs = msgs
+	return x
+}
+
+// putFlush keeps x and its buffers for getFlush.
+func (l *loop) putFlush(x *flush) {
+	l.recycle(x.msgs)
+	x.msgs = nil
+	if len(l.flushes) >= maxFlushes {
+		return
+	}
+	for f := range x.frames {
+		if x.frames[f] = x.frames[f][:0]; cap(x.frames[f]) > maxFlushFrame {
+			x.frames[f] = nil
+		}
+	}
+	l.flushes = append(l.flushes, x)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/halley-im/halley/pkg/cluster"
 	"github.com/halley-im/halley/pkg/push"
+	"github.com/halley-im/halley/pkg/rooms"
 	"github.com/halley-im/halley/pkg/rpc"
 	"github.com/halley-im/halley/pkg/testkit"
 )
@@ -51,6 +52,7 @@ func (b *testLogic) Connect(ctx context.Context, batch rpc.ConnectBatch) ([]rpc.
 			Key     string  `json:"key"`
 			Room    string  `json:"room_id"`
 			Accepts []int32 `json:"accepts"`
+			Hints   bool    `json:"hints"`
 		}
 		if err := json.Unmarshal(c.Token, &tok); err != nil {
 			replies = append(replies, rpc.ConnectReply{Error: err.Error()})
@@ -58,7 +60,7 @@ func (b *testLogic) Connect(ctx context.Context, batch rpc.ConnectBatch) ([]rpc.
 		}
 		b.stamp++
 		b.routes[tok.Key] = cluster.Route{Key: tok.Key, Node: batch.Node, Epoch: batch.Epoch, Stamp: b.stamp}
-		replies = append(replies, rpc.ConnectReply{Mid: tok.Mid, Key: tok.Key, Room: tok.Room, Accepts: tok.Accepts, Stamp: b.stamp})
+		replies = append(replies, rpc.ConnectReply{Mid: tok.Mid, Key: tok.Key, Room: tok.Room, Accepts: tok.Accepts, Hints: tok.Hints, Stamp: b.stamp})
 	}
 	return replies, nil
 }
@@ -104,31 +106,50 @@ type rig struct {
 	*Server
 	t       testing.TB
 	backend *testLogic
+	bound   map[string]string
 	tcp, ws string
 	stop    func() // stops it and waits; called at the end of the test too
 }
 
+// testDeps are what a gateway stands on in tests; rules are the rooms' options.
+func testDeps(t testing.TB, backend Backend, rules ...string) Deps {
+	t.Helper()
+	parsed, err := rooms.Parse(rules)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Deps{Backend: backend, Rules: parsed, Build: "test", Log: slog.New(slog.DiscardHandler), Metrics: metrics.NewSet()}
+}
+
 func start(t testing.TB, change func(c *Config)) *rig {
+	t.Helper()
+	return startRules(t, change)
+}
+
+// startRules starts a gateway whose rooms have options.
+func startRules(t testing.TB, change func(c *Config), rules ...string) *rig {
 	t.Helper()
 	testkit.LeakCheck(t)
 	cfg := Default()
-	cfg.ID, cfg.TCPAddr, cfg.WSAddr, cfg.Loops = "gw", "127.0.0.1:0", "127.0.0.1:0", 2
+	cfg.ID, cfg.TCPAddr, cfg.WSAddr, cfg.WSSAddr, cfg.Loops = "gw", "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0", 2
+	cfg.MaxBacklog, cfg.Compression = 64<<20, true
+	cfg.TLSCert, cfg.TLSKey = testkit.Certificate(t)
 	if change != nil {
 		change(&cfg)
 	}
 	backend := &testLogic{routes: map[string]cluster.Route{}}
-	srv, err := New(cfg, backend, "test", slog.New(slog.DiscardHandler), metrics.NewSet())
+	srv, err := New(cfg, testDeps(t, backend, rules...))
 	if err != nil {
 		t.Fatal(err)
 	}
-	tcp, ws, err := srv.Listen("127.0.0.1:1")
+	bound, err := srv.Listen("127.0.0.1:1")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- srv.Run(ctx) }()
-	r := &rig{Server: srv, t: t, backend: backend, tcp: tcp.String(), ws: ws.String()}
+	r := &rig{Server: srv, t: t, backend: backend, bound: bound, tcp: bound["tcp_addr"], ws: bound["ws_addr"]}
 	r.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -146,11 +167,23 @@ func start(t testing.TB, change func(c *Config)) *rig {
 
 // transports are the ways a client may come.
 func (r *rig) transports() map[string]func(t testing.TB) *testkit.Client {
+	dial := func(key string, o testkit.Options) func(t testing.TB) *testkit.Client {
+		return func(t testing.TB) *testkit.Client { return testkit.Dial(t, r.bound[key], o) }
+	}
 	return map[string]func(t testing.TB) *testkit.Client{
-		"tcp": func(t testing.TB) *testkit.Client { return testkit.DialTCP(t, r.tcp) },
-		"ws":  func(t testing.TB) *testkit.Client { return testkit.DialWS(t, r.ws) },
+		"tcp":          dial("tcp_addr", testkit.Options{}),
+		"ws":           dial("ws_addr", testkit.Options{WS: true}),
+		"ws-deflate":   dial("ws_addr", testkit.Options{WS: true, Deflate: true}),
+		"json":         dial("ws_addr", testkit.Options{WS: true, JSON: true}),
+		"json-deflate": dial("ws_addr", testkit.Options{WS: true, JSON: true, Deflate: true}),
+		"tls-tcp":      dial("wss_addr", testkit.Options{TLS: true}),
+		"wss":          dial("wss_addr", testkit.Options{TLS: true, WS: true}),
+		"wss-json":     dial("wss_addr", testkit.Options{TLS: true, WS: true, JSON: true}),
 	}
 }
+
+// isWS says that a transport has close frames.
+func isWS(transport string) bool { return transport != "tcp" && transport != "tls-tcp" }
 
 // testJob is the other end of a delivery stream.
 type testJob struct {

@@ -2,10 +2,7 @@ package gateway
 
 import (
 	"bytes"
-	"log/slog"
 	"testing"
-
-	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/halley-im/halley/pkg/protocol"
 	"github.com/halley-im/halley/pkg/ws"
@@ -26,8 +23,8 @@ func FuzzInput(f *testing.F) {
 	f.Add(true, frame(ws.OpText, []byte("{}")), uint16(2))
 
 	cfg := Default()
-	cfg.ID, cfg.Loops = "gw", 1
-	srv, err := New(cfg, nil, "test", slog.New(slog.DiscardHandler), metrics.NewSet())
+	cfg.ID, cfg.Loops, cfg.MaxBacklog = "gw", 1, 64<<20
+	srv, err := New(cfg, testDeps(f, nil))
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -38,9 +35,11 @@ func FuzzInput(f *testing.F) {
 			written = append(written, b...)
 			return len(b), nil
 		}
-		s := &session{loop: l, conn: c, state: stateOpen, ws: isWS}
-		c.ctx = s
-		l.table.put(s)
+		s := fakeSession(l, c, formTCP)
+		if isWS {
+			s.form = formWS
+			s.mark(flagFirst)
+		}
 		for len(data) > 0 {
 			n := min(piece, len(data))
 			l.input(s, bytes.Clone(data[:n])) // frames are unmasked in place

@@ -189,6 +189,7 @@ func (in *interest) sweep(now time.Time) {
 	var gone []*stream
 	for st := range in.streams {
 		st.counts = append(st.counts, counts...)
+		st.recount = st.conns != st.srv.sessions.Load()
 		tell = append(tell, st)
 		if !st.listing && len(st.counts) > maxCounts {
 			gone = append(gone, st)
@@ -351,9 +352,11 @@ func (st *stream) nextInterest() (i push.Interest, ok bool) {
 		}
 		st.announced = append(st.announced, announcement{st.seq + 1, st.newRooms[:n:n]})
 		st.newRooms = st.newRooms[n:]
-	case !st.listing:
+	case !st.listing && !st.recount:
 		return i, false
 	}
+	st.recount, st.conns = false, st.srv.sessions.Load()
+	i.Conns, i.Counted = st.conns, true
 	if st.listing && len(st.counts) == 0 {
 		st.listing, i.Complete = false, true
 	}

@@ -22,13 +22,14 @@ func (srv *Server) Node() cluster.Node {
 	cfg := &srv.cfg
 	host := cfg.PublicHost
 	if host == "" {
-		host = srv.listen.ws.IP.String()
+		host = srv.listen[0].bound.IP.String()
 	}
 	return cluster.Node{
 		ID: cfg.ID, Role: cluster.RoleGateway, Epoch: srv.Epoch(), Version: cluster.Version, Build: srv.build,
-		Internal: srv.internal, PublicHost: host, TCPPort: srv.listen.tcp.Port, WSPort: srv.listen.ws.Port,
+		Internal: srv.internal, PublicHost: host, TCPPort: srv.listen.port("gateway.tcp_addr"), WSPort: srv.listen.port("gateway.ws_addr"), WSSPort: srv.listen.port("gateway.wss_addr"),
 		Region: cfg.Region, Zone: cfg.Zone, Env: cfg.Env, Weight: cfg.Weight,
 		Conns: srv.sessions.Load(), IPs: int64(srv.ips.count()), Draining: srv.draining.Load(),
+		MaxConns: int64(cfg.MaxConnections), Full: srv.overMemory.Load(),
 	}
 }
 
@@ -77,6 +78,7 @@ func (srv *Server) renew(ctx context.Context) (jobs []string, err error) {
 		return nil, cluster.ErrFenced
 	}
 	srv.epoch.Store(uint64(lease.Epoch))
+	srv.others.Store(&lease.Nodes)
 	return lease.Jobs, nil
 }
 

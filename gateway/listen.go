@@ -11,38 +11,80 @@ import (
 // listeners holds the client addresses. A bound socket that does not listen
 // keeps each port ours: every loop's engine listens on the same port with
 // SO_REUSEPORT, and a loop that restarts finds it free of strangers.
-type listeners struct {
-	tcp, ws *net.TCPAddr // as really bound
-	held    []int        // descriptors
+type listeners []*listener
+
+// listener is one client address and what is spoken there.
+type listener struct {
+	key, addr string // configuration
+	form      form   // of its sessions, until their first message says more
+	tls       bool
+	bound     *net.TCPAddr
+	fd        int // held
 }
 
-// bind reserves the two addresses.
-func bind(tcpAddr, wsAddr string) (*listeners, error) {
-	ln := &listeners{}
-	for _, x := range []struct {
-		key, addr string
-		to        **net.TCPAddr
-	}{{"gateway.tcp_addr", tcpAddr, &ln.tcp}, {"gateway.ws_addr", wsAddr, &ln.ws}} {
-		fd, addr, err := hold(x.addr)
-		if err != nil {
-			ln.close()
-			return nil, fmt.Errorf("%s %s: %w", x.key, x.addr, err)
+// listenersOf lists what a configuration asks for.
+func listenersOf(cfg *Config) (list listeners) {
+	for _, ln := range []*listener{
+		{key: "gateway.tcp_addr", addr: cfg.TCPAddr, form: formTCP},
+		{key: "gateway.ws_addr", addr: cfg.WSAddr, form: formWS},
+		{key: "gateway.wss_addr", addr: cfg.tlsAddr(), form: formWS, tls: true},
+		{key: "gateway.im_tcp_addr", addr: cfg.IMTCPAddr, form: formIMTCP},
+		{key: "gateway.im_ws_addr", addr: cfg.IMWSAddr, form: formIMWS},
+		{key: "gateway.echo_addr", addr: cfg.EchoAddr, form: formEcho},
+		{key: "gateway.echo_tls_addr", addr: cfg.EchoTLSAddr, form: formEcho, tls: true},
+	} {
+		if ln.addr != "" {
+			list = append(list, ln)
 		}
-		ln.held = append(ln.held, fd)
-		*x.to = addr
 	}
-	return ln, nil
+	return list
 }
 
-func (ln *listeners) close() {
-	for _, fd := range ln.held {
-		_ = unix.Close(fd)
+// bind reserves the addresses.
+func (list listeners) bind() (err error) {
+	for i, ln := range list {
+		if ln.fd, ln.bound, err = hold(ln.addr); err != nil {
+			list[:i].close()
+			return fmt.Errorf("%s %s: %w", ln.key, ln.addr, err)
+		}
 	}
-	ln.held = nil
+	return nil
+}
+
+func (list listeners) close() {
+	for _, ln := range list {
+		_ = unix.Close(ln.fd)
+	}
 }
 
 // uris are the addresses in gnet's form.
-func (ln *listeners) uris() []string { return []string{uri(ln.tcp), uri(ln.ws)} }
+func (list listeners) uris() (uris []string) {
+	for _, ln := range list {
+		uris = append(uris, uri(ln.bound))
+	}
+	return uris
+}
+
+// of tells the listener of a connection by the address it was accepted on.
+func (list listeners) of(local net.Addr) *listener {
+	a, ok := local.(*net.TCPAddr)
+	for _, ln := range list {
+		if ok && a.Port == ln.bound.Port && a.IP.Equal(ln.bound.IP) {
+			return ln
+		}
+	}
+	panic("BUG: a connection from no listener of ours")
+}
+
+// port is that of the listener with a key, 0 if there is none.
+func (list listeners) port(key string) int {
+	for _, ln := range list {
+		if ln.key == key {
+			return ln.bound.Port
+		}
+	}
+	return 0
+}
 
 // uri names the family where it is IPv4: with tcp:// gnet would take IPv4 peers
 // over IPv6, at 32 more bytes each.
@@ -51,12 +93,6 @@ func uri(a *net.TCPAddr) string {
 		return "tcp4://" + a.String()
 	}
 	return "tcp://" + a.String()
-}
-
-// isWS tells the listener of a connection by the address it was accepted on.
-func (ln *listeners) isWS(local net.Addr) bool {
-	a, ok := local.(*net.TCPAddr)
-	return ok && a.Port == ln.ws.Port && a.IP.Equal(ln.ws.IP)
 }
 
 // hold binds addr twice: first alone, so that a port in use is an error (with

@@ -3,16 +3,11 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"net"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
 
 	"github.com/panjf2000/gnet/v2"
-	"golang.org/x/sys/unix"
-
-	"github.com/halley-im/halley/pkg/protocol"
-	"github.com/halley-im/halley/pkg/ws"
 )
 
 // loop is one gnet engine with one event loop. It owns its sessions and rooms;
@@ -35,29 +30,45 @@ type loop struct {
 	now      uint32 // coarse time: units of tickEvery since the server was made
 	table    table
 	rooms    map[string]*room // by scoped name
-	upgrader *ws.Upgrader
+	opSets   opSets
+	codec    codec
 	reading  *session // whose input is being handled
-	out      []byte   // answers to reading, written when its input is handled
+	writing  *session // to which a flush is writing
+	refusing int      // sessions that are open only to be told that there is no room
 
-	dirtyRooms    []*room      // have pending pushes
-	dirtySessions []*session   // have pending pushes
-	casts         []*cast      // pushes to all that are under way
-	spare         [][]*message // pending lists to use again
-	behind        []*session   // over max_outbound
-	sweepFrom     int          // slot at which the next sweep begins
-	drain         *drain       // nil: not draining
-	frameTCP      []byte       // scratch: pushes as written to TCP
-	frameWS       []byte       // scratch: pushes as written to WebSockets
-	writing       *session     // to which a flush is writing
-	writes        int          // to be added to the metric with the next tick
-	pushed        int          // likewise: messages written
+	dirtyRooms    fifo[*room]     // have pending pushes
+	dirtySessions fifo[sessionID] // have pending pushes
+	casts         []*cast         // pushes to all that are under way
+	left          int             // writes of this slice
+	wheel         wheel           // rooms whose followers wait
+	chime         alarm           // for the wheel
+	behind        []sessionID     // those with flagBehind, and some that have gone; longest first
+	poll          alarm           // for behind
+	pace          alarm           // for casts with a speed
+	sweepFrom     int             // slot at which the next sweep begins
+	drain         *drain          // nil: not draining
+
+	// To use again.
+	sides   []*side
+	spare   [][]*message
+	flushes []*flush
+	out     []byte // answers to reading, written when its input is handled
+	merged  []byte // pushes to one session
+	sealed  []byte // records of TLS
+
+	// To be added to the metrics with the next tick.
+	writes int
+	pushed int // messages written
 }
 
 // tickEvery is the grain of all deadlines.
 const tickEvery = 100 * time.Millisecond
 
 func newLoop(srv *Server, index int) *loop {
-	l := &loop{srv: srv, index: index, upgrader: ws.NewUpgrader(), rooms: map[string]*room{}}
+	l := &loop{srv: srv, index: index, codec: newCodec(&srv.cfg), rooms: map[string]*room{}, opSets: opSets{}}
+	l.chime = alarm{loop: l, mail: chime{}}
+	l.poll = alarm{loop: l, mail: pollMail{}}
+	l.pace = alarm{loop: l, mail: paceMail{}}
 	l.mailbox = &mailbox{loop: l, limit: int64(srv.cfg.Mailbox)}
 	l.lastTick.Store(time.Now().UnixMilli())
 	return l
@@ -101,7 +112,10 @@ func (l *loop) reset() {
 	for len(l.casts) > 0 {
 		l.endCast(0)
 	}
-	l.dirtyRooms, l.dirtySessions, l.behind = nil, nil, nil
+	l.chime.stop()
+	l.poll.stop()
+	l.pace.stop()
+	l.dirtyRooms, l.dirtySessions, l.behind, l.wheel = fifo[*room]{}, fifo[sessionID]{}, nil, wheel{}
 	l.ticking.Store(false)
 }
 
@@ -155,66 +169,98 @@ func (tick) run(l *loop) {
 	l.srv.m.pushed.Add(l.pushed)
 	l.writes, l.pushed = 0, 0
 	l.sweep()
-	l.closeBehind()
-	l.paceCasts()
 	l.drainSome()
 }
+
+// clock is the time in milliseconds since the server was made.
+func (l *loop) clock() int64 { return time.Since(l.srv.start).Milliseconds() }
 
 // OnOpen is called for each accepted connection.
 func (l *loop) OnOpen(c gnet.Conn) (out []byte, action gnet.Action) {
 	l.mailbox.attach(c.EventLoop())
-	l.conns.Add(1)
-	l.srv.m.accepted.Inc()
-	s := &session{loop: l, conn: c, active: l.srv.coarse()}
-	l.now = s.active
+	l.now = l.srv.coarse()
+	s := l.table.add()
+	s.conn, s.active = c, l.now
 	c.SetContext(s)
 	defer l.recovered(s)
-	if addr, ok := c.RemoteAddr().(*net.TCPAddr); ok {
-		s.ip = addr.IP.String()
-	}
-	if s.ws = l.srv.listen.isWS(c.LocalAddr()); !s.ws {
-		s.state = stateNew
-	}
-	l.table.put(s)
-	if l.srv.full() {
-		l.refuse(s, closeFull)
-		return nil, gnet.Close
-	}
-	if l.srv.draining.Load() {
-		l.refuse(s, closeDrain)
+	if !l.opened(s) {
 		return nil, gnet.Close
 	}
 	return nil, gnet.None
 }
 
+// opened makes of a new connection what its listener wants. False: it must be
+// closed.
+func (l *loop) opened(s *session) bool {
+	ln := l.srv.listen.of(s.conn.LocalAddr())
+	s.form = ln.form
+	if s.form.isWS() {
+		s.mark(flagFirst)
+	} else {
+		s.state = stateNew
+	}
+	if !l.admitConn(s, ln) {
+		return false
+	}
+	if ln.tls {
+		l.startTLS(s)
+	}
+	l.setUserTimeout(s)
+	return true
+}
+
 // OnClose is called once for each connection, also from within a write to it
 // that fails: whoever writes must expect that the session is gone afterwards.
 func (l *loop) OnClose(c gnet.Conn, _ error) gnet.Action {
-	l.conns.Add(-1)
-	s, ok := c.Context().(*session)
-	if !ok {
+	s := sessionOf(c)
+	if s == nil {
 		return gnet.None
 	}
 	defer l.recovered(nil)
 	was := s.state
 	s.state = stateClosed // before all else: the descriptor is about to be a stranger's
-	s.partial, s.frames = nil, ws.Assembler{}
-	l.table.remove(s)
 	if was < stateClosing {
 		l.detach(s, closePeer)
 	}
+	l.dismiss(s)
 	return gnet.None
+}
+
+// dismiss gives back what s has as a connection.
+func (l *loop) dismiss(s *session) {
+	l.closedConn(s)
+	if s.side != nil {
+		if s.side.tls != nil {
+			s.side.tls.Close()
+		}
+		l.putPending(s.side)
+		*s.side = side{}
+		l.tidy(s)
+	}
+	l.table.remove(s)
+}
+
+// sessionOf is the session of c, nil when it has none any more.
+func sessionOf(c gnet.Conn) *session {
+	if s, ok := c.Context().(*session); ok && s.conn == c {
+		return s
+	}
+	return nil
 }
 
 // OnTraffic is called when there are bytes to read.
 func (l *loop) OnTraffic(c gnet.Conn) (action gnet.Action) {
-	s, ok := c.Context().(*session)
-	if !ok {
+	s := sessionOf(c)
+	if s == nil {
 		return gnet.Close
 	}
 	defer l.recovered(s)
 	in, _ := c.Peek(-1) // an error means no bytes, which input accepts
-	l.input(s, in)
+	if s.side != nil && s.side.tls != nil {
+		l.inputTLS(s, in)
+	} else {
+		l.input(s, in)
+	}
 	if s.state == stateClosed {
 		return gnet.Close // gnet ignores it for a connection it has closed
 	}
@@ -259,135 +305,4 @@ func (l *loop) bury(s *session) {
 		}
 	}()
 	l.close(s, closePanic)
-}
-
-// close says goodbye to s as its transport can, and ends it. It does nothing for
-// a session that is closing already.
-func (l *loop) close(s *session, why closeReason) {
-	if s.state >= stateClosing {
-		return
-	}
-	if s.ws && s.state != stateUpgrade {
-		l.closeWS(s, why, closeTable[why].code, closeTable[why].text)
-		return
-	}
-	l.detach(s, why)
-	s.state = stateClosing
-	l.hangUp(s)
-}
-
-// closeWS ends a WebSocket session with a close frame. RFC 6455 §7.1.1: the peer
-// shall see the frame before the connection ends. Closing a socket with unread
-// input resets it and may destroy the frame on its way, so we send FIN and wait
-// for the peer's, or for the sweep.
-func (l *loop) closeWS(s *session, why closeReason, code ws.StatusCode, text string) {
-	l.detach(s, why)
-	s.state, s.active = stateClosing, l.srv.coarse()
-	s.write(ws.AppendClose(nil, code, text))
-	if s.state == stateClosing && s.conn.OutboundBuffered() == 0 {
-		_ = unix.Shutdown(s.conn.Fd(), unix.SHUT_WR) // it may be gone already
-	}
-}
-
-// refuse ends a session in OnOpen, which then returns gnet.Close.
-func (l *loop) refuse(s *session, why closeReason) {
-	l.detach(s, why)
-	s.state = stateClosing
-}
-
-// hangUp closes the descriptor, which calls OnClose. gnet allows it within
-// OnTraffic of the same connection if that then returns gnet.Close.
-func (l *loop) hangUp(s *session) {
-	if s.state == stateClosed {
-		return
-	}
-	_ = s.conn.EventLoop().Close(s.conn)
-}
-
-// detach ends what s is to others: its room, its key, its route. It is counted
-// here, once.
-func (l *loop) detach(s *session, why closeReason) {
-	authenticated := s.key != ""
-	l.leave(s)
-	s.waiting = nil
-	l.putPending(s)
-	l.srv.m.closed[why].Inc()
-	if authenticated {
-		l.srv.directory.remove(s.key, ref{l, s.id, s.stamp})
-		l.srv.sessionEnded(s)
-	}
-}
-
-// write sends b now or queues what the socket does not take. A session that
-// falls behind too far is closed.
-func (s *session) write(b []byte) {
-	if s.state == stateClosed || len(b) == 0 {
-		return // the descriptor may already be a stranger's
-	}
-	l := s.loop
-	l.writes++
-	if _, err := s.conn.Write(b); err != nil || s.state == stateClosed {
-		return // gnet has closed it and called OnClose
-	}
-	if s.state == stateClosing {
-		return
-	}
-	switch backlog := s.conn.OutboundBuffered(); {
-	case backlog > hardOutbound*l.srv.cfg.MaxOutbound:
-		l.closeSlow(s)
-	case backlog > l.srv.cfg.MaxOutbound && s.behind == 0:
-		s.behind = max(1, l.now)
-		l.behind = append(l.behind, s)
-	}
-}
-
-const (
-	// A burst that the kernel does not take at once is not a slow reader: a session
-	// may be over max_outbound for slowTime, and by hardOutbound times never.
-	slowTime     = time.Second
-	hardOutbound = 16
-)
-
-// closeBehind looks at the sessions that are over their bound: those that have
-// caught up are forgotten, those that have not in slowTime are closed.
-func (l *loop) closeBehind() {
-	kept := l.behind[:0]
-	for _, s := range l.behind {
-		switch {
-		case s.state >= stateClosing:
-		case s.conn.OutboundBuffered() <= l.srv.cfg.MaxOutbound:
-			s.behind = 0
-		case int32(l.now-s.behind) > ticks(slowTime):
-			l.closeSlow(s)
-		default:
-			kept = append(kept, s)
-		}
-	}
-	clear(l.behind[len(kept):])
-	l.behind = kept
-}
-
-// closeSlow ends a session whose client does not read: a goodbye would only wait
-// behind its backlog.
-func (l *loop) closeSlow(s *session) {
-	l.detach(s, closeSlow)
-	s.state = stateClosing
-	l.hangUp(s)
-}
-
-// answer queues an answer to the session being read, or writes it to another.
-func (l *loop) answer(s *session, p protocol.Packet) {
-	if l.reading == s {
-		l.out = appendOuter(l.out, s.ws, p)
-		return
-	}
-	s.write(appendOuter(nil, s.ws, p))
-}
-
-// appendOuter appends a packet as the transport carries it.
-func appendOuter(dst []byte, isWS bool, p protocol.Packet) []byte {
-	if isWS {
-		dst = ws.AppendHeader(dst, ws.OpBinary, protocol.HeaderSize+len(p.Body))
-	}
-	return protocol.AppendPacket(dst, p)
 }

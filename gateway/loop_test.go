@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/VictoriaMetrics/metrics"
 	"github.com/panjf2000/gnet/v2"
 
 	"github.com/halley-im/halley/pkg/push"
@@ -51,11 +49,20 @@ func (e fakeEventLoop) Close(gnet.Conn) error {
 	return nil
 }
 
+// fakeSession is an open session on c.
+func fakeSession(l *loop, c *fakeConn, f form) *session {
+	s := l.table.add()
+	s.conn, s.state, s.form = c, stateOpen, f
+	s.handle, _ = l.srv.directory.put(fmt.Sprint("key ", s.id()), "", ref{l, s.id(), 1})
+	c.ctx = s
+	return s
+}
+
 // fakeRoom is a loop with a room of n members on fake connections.
 func fakeRoom(t testing.TB, n int) (*loop, *room, []*fakeConn) {
 	cfg := Default()
-	cfg.ID, cfg.Loops = "gw", 1
-	srv, err := New(cfg, nil, "test", slog.New(slog.DiscardHandler), metrics.NewSet())
+	cfg.ID, cfg.Loops, cfg.MaxBacklog = "gw", 1, 64<<20
+	srv, err := New(cfg, testDeps(t, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,9 +70,8 @@ func fakeRoom(t testing.TB, n int) (*loop, *room, []*fakeConn) {
 	var conns []*fakeConn
 	for i := range n {
 		c := &fakeConn{loop: l}
-		s := &session{loop: l, conn: c, state: stateOpen, ws: i%2 == 0, accepts: []int32{1000}}
-		c.ctx = s
-		l.table.put(s)
+		s := fakeSession(l, c, []form{formWS, formTCP}[i%2])
+		s.accepts = l.opSets.hold([]int32{1000})
 		l.join(s, "live://1")
 		conns = append(conns, c)
 	}
@@ -101,7 +107,8 @@ func TestReentrantClose(t *testing.T) {
 	}
 }
 
-// A slow member is closed within the flush; the last member's end drops the room.
+// A slow member is closed within the flush, with a goodbye where there is one; the
+// last member's end drops the room.
 func TestSlowMembersInFlush(t *testing.T) {
 	l, r, conns := fakeRoom(t, 3)
 	for _, c := range conns {
@@ -109,8 +116,13 @@ func TestSlowMembersInFlush(t *testing.T) {
 	}
 	l.toRoom(r.node, testMessage("x"))
 	l.settle()
-	if l.table.count != 0 || len(l.rooms) != 0 {
-		t.Errorf("%d sessions and %d rooms are left", l.table.count, len(l.rooms))
+	for s := range l.table.all() {
+		if s.state != stateClosing || !s.form.isWS() {
+			t.Errorf("a session of form %d is left in state %d", s.form, s.state)
+		}
+	}
+	if l.table.count != 2 || len(l.rooms) != 0 || l.srv.backlog.Load() != 0 {
+		t.Errorf("%d sessions and %d rooms are left, backlog %d", l.table.count, len(l.rooms), l.srv.backlog.Load())
 	}
 }
 
@@ -153,9 +165,10 @@ func TestPanicInInput(t *testing.T) {
 func TestNoWriteAfterClose(t *testing.T) {
 	l, r, conns := fakeRoom(t, 2)
 	s := conns[0].ctx.(*session)
+	id := s.id()
 	l.OnClose(conns[0], nil)
-	s.write([]byte("x"))
-	l.toSession(s.id, testMessage("x"))
+	l.write(s, []byte("x"))
+	l.toSession(id, testMessage("x"))
 	l.toRoom(r.node, testMessage("x"))
 	l.settle()
 	if conns[0].written != 0 || conns[1].written != 1 {
@@ -166,14 +179,17 @@ func TestNoWriteAfterClose(t *testing.T) {
 // A slot that is used again does not answer to the old id.
 func TestTableGenerations(t *testing.T) {
 	var tb table
-	a, b := &session{}, &session{}
-	tb.put(a)
-	old := a.id
+	a := tb.add()
+	a.conn = &fakeConn{}
+	old := a.id()
 	tb.remove(a)
-	tb.remove(a)
-	tb.put(b)
-	if b.id.slot != old.slot || tb.get(old) != nil || tb.get(b.id) != b || tb.count != 1 {
-		t.Errorf("old id finds %p, new one %p of %p, count %d", tb.get(old), tb.get(b.id), b, tb.count)
+	if tb.get(old) != nil {
+		t.Error("the id of a free slot finds a session")
+	}
+	b := tb.add()
+	b.conn = &fakeConn{}
+	if b.slot != old.slot || tb.get(old) != nil || tb.get(b.id()) != b || tb.count != 1 {
+		t.Errorf("old id finds %p, new one %p of %p, count %d", tb.get(old), tb.get(b.id()), b, tb.count)
 	}
 }
 

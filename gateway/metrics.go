@@ -30,6 +30,8 @@ type counters struct {
 	noMember    *metrics.Counter // the room has no members on this node
 	moved       *metrics.Counter // the key has no session here any more
 	notAccepted *metrics.Counter // the session does not accept the operation
+	slowDropped *metrics.Counter // the client is behind, its room says drop
+	conflated   *metrics.Counter // the client is behind and needs the latest only
 	expired     *metrics.Counter // its time to live was over
 	unresolved  *metrics.Counter // mids, which nobody may send here
 }
@@ -52,6 +54,8 @@ func newCounters(set *metrics.Set) *counters {
 		noMember:      drop("no_member"),
 		moved:         drop("moved"),
 		notAccepted:   drop("not_accepted"),
+		slowDropped:   drop("slow"),
+		conflated:     drop("conflated"),
 		expired:       drop("expired"),
 		unresolved:    drop("unresolved"),
 	}
@@ -72,6 +76,13 @@ func (srv *Server) gauges(set *metrics.Set) {
 	g("rooms", func() float64 { return float64(srv.interest.size()) })
 	g("streams", func() float64 { return float64(srv.streams.count()) })
 	g("casts", func() float64 { return float64(srv.casts.all.Load()) })
+	g("backlog_bytes", func() float64 { return float64(srv.backlog.Load()) })
+	g("over_memory", func() float64 {
+		if srv.overMemory.Load() {
+			return 1
+		}
+		return 0
+	})
 	for i, l := range srv.loops {
 		g(fmt.Sprintf("mailbox_bytes{loop=\"%d\"}", i), func() float64 { return float64(l.mailbox.reserved()) })
 	}

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/halley-im/halley/pkg/cluster"
 	"github.com/halley-im/halley/pkg/protocol"
@@ -16,16 +15,21 @@ const (
 	maxName = 256
 	// maxAccepts bounds the operations one session may accept.
 	maxAccepts = 1024
-	// maxChanges is how often a session may change its room within changesIn: every
-	// new room is announced to all jobs and remembered for a while.
-	maxChanges = 100
-	changesIn  = 10 * time.Second
+	// maxChanges is how often a session may change its room at once, forgiveChanges
+	// how many of them each sweep forgives: every new room is announced to all jobs
+	// and remembered for a while.
+	maxChanges     = 100
+	forgiveChanges = 10
 )
 
 // packet handles one packet of a session that has finished its handshake.
 // p.Body aliases the input.
 func (l *loop) packet(s *session, p protocol.Packet) {
 	l.srv.m.packets.Inc()
+	if s.form.isIM() {
+		l.packetIM(s, p)
+		return
+	}
 	if s.state == stateNew {
 		// goim waits for op 7 and ignores everything before it.
 		if p.Op == protocol.OpAuth {
@@ -42,15 +46,15 @@ func (l *loop) packet(s *session, p protocol.Packet) {
 	case protocol.OpChangeRoom:
 		l.changeRoom(s, p)
 	case protocol.OpSub:
-		s.subscribe(p.Body)
+		l.subscribe(s, p.Body)
 		l.answer(s, protocol.Packet{Ver: p.Ver, Op: protocol.OpSubReply, Seq: p.Seq, Body: p.Body})
 	case protocol.OpUnsub:
-		s.unsubscribe(p.Body)
+		l.unsubscribe(s, p.Body)
 		l.answer(s, protocol.Packet{Ver: p.Ver, Op: protocol.OpUnsubReply, Seq: p.Seq, Body: p.Body})
 	case protocol.OpRaw:
 		// goim answers with an op-9 packet without a body, of which its TCP
 		// transport writes the body only: nothing.
-		if s.ws {
+		if s.form.isWS() {
 			l.answer(s, protocol.Packet{Ver: p.Ver, Op: p.Op, Seq: p.Seq})
 		}
 	default:
@@ -59,49 +63,56 @@ func (l *loop) packet(s *session, p protocol.Packet) {
 }
 
 // heartbeat answers with the number of members of the session's room in the
-// cluster, 0 without a room.
+// cluster, 0 without a room: an int32, in JSON a number.
 func (l *loop) heartbeat(s *session, p protocol.Packet) {
 	var online int32
 	if s.room != nil {
 		online = s.room.node.online()
 	}
-	var body [4]byte
-	binary.BigEndian.PutUint32(body[:], uint32(online))
-	l.answer(s, protocol.Packet{Ver: p.Ver, Op: protocol.OpHeartbeatReply, Seq: p.Seq, Body: body[:]})
+	body := l.codec.plain[:0]
+	if s.form.isJSON() {
+		body = strconv.AppendInt(body, int64(online), 10)
+	} else {
+		body = binary.BigEndian.AppendUint32(body, uint32(online))
+	}
+	l.answer(s, protocol.Packet{Ver: p.Ver, Op: protocol.OpHeartbeatReply, Seq: p.Seq, Body: body})
+	l.codec.plain = body
 }
 
 // changeRoom leaves the room and joins the one named in the body, none if it is
 // empty. As with goim the body is echoed also when the name cannot be used; the
 // session then keeps its room.
 func (l *loop) changeRoom(s *session, p protocol.Packet) {
-	answer := reply{op: protocol.OpChangeRoomReply, ver: p.Ver, seq: p.Seq, body: p.Body}
 	name := string(p.Body)
 	switch {
-	case s.tooManyChanges():
+	case s.changes >= maxChanges:
 		l.closeReading(s, closeFlood)
 		return
 	case name == "":
 		l.leave(s)
 	case !validRoom(name):
 		l.srv.m.refusedRooms.Inc()
-	case s.room != nil && s.room.node.name == cluster.Scope(s.app, name):
-		// Already there: leaving first would drop the room of its only member.
-	case !l.join(s, cluster.Scope(s.app, name)):
-		answer.body = []byte(name) // the input will be gone
-		s.waiting = &answer
-		s.state = stateJoining
-		return
+	default:
+		s.changes++
+		if !l.moveTo(s, name) {
+			// The input will be gone.
+			l.sideOf(s).waiting = &reply{op: protocol.OpChangeRoomReply, ver: p.Ver, seq: p.Seq, body: []byte(name)}
+			s.state = stateJoining
+			return
+		}
 	}
-	l.answer(s, answer.packet())
+	l.answer(s, protocol.Packet{Ver: p.Ver, Op: protocol.OpChangeRoomReply, Seq: p.Seq, Body: p.Body})
 }
 
-// tooManyChanges counts a change of room.
-func (s *session) tooManyChanges() bool {
-	if int32(s.loop.now-s.changesFrom) >= ticks(changesIn) {
-		s.changesFrom, s.changes = s.loop.now, 0
+// moveTo joins the room of that name in the session's app. It reports whether the
+// jobs know already; where the session is there it stays: leaving first would drop
+// the room of its only member.
+func (l *loop) moveTo(s *session, name string) (ready bool) {
+	app := l.srv.directory.app(s.handle)
+	if scoped := cluster.Scope(app, name); s.room == nil || s.room.node.name != scoped {
+		return l.join(s, scoped)
 	}
-	s.changes++
-	return s.changes > maxChanges
+	return true
 }
 
 func (r *reply) packet() protocol.Packet {
@@ -112,13 +123,18 @@ func (r *reply) packet() protocol.Packet {
 // that waited is sent, and what the client sent meanwhile is handled.
 func (l *loop) joined(s *session) {
 	s.state, s.active = stateOpen, l.now
-	if r := s.waiting; r != nil {
-		s.waiting = nil
+	if s.side == nil {
+		return
+	}
+	if r := s.side.waiting; r != nil {
+		s.side.waiting = nil
 		l.answer(s, r.packet())
 	}
-	if len(s.partial) > 0 {
+	if s.side != nil && len(s.side.partial) > 0 {
 		l.input(s, nil)
+		return
 	}
+	l.tidy(s)
 }
 
 // validRoom bounds the names that clients may give rooms. goim takes any; names
@@ -145,20 +161,29 @@ func parseOps(body []byte) (ops []int32, ok bool) {
 	return ops, true
 }
 
-func (s *session) subscribe(body []byte) {
+func (l *loop) subscribe(s *session, body []byte) {
 	ops, ok := parseOps(body)
 	if !ok {
 		return
 	}
+	have := s.accepts.list()
 	for _, op := range ops {
-		if !s.wants(op) && len(s.accepts) < maxAccepts {
-			s.accepts = append(s.accepts, op)
+		if !slices.Contains(have, op) && len(have) < maxAccepts {
+			have = append(have, op)
 		}
+	}
+	l.accept(s, have)
+}
+
+func (l *loop) unsubscribe(s *session, body []byte) {
+	if ops, ok := parseOps(body); ok {
+		l.accept(s, slices.DeleteFunc(s.accepts.list(), func(a int32) bool { return slices.Contains(ops, a) }))
 	}
 }
 
-func (s *session) unsubscribe(body []byte) {
-	if ops, ok := parseOps(body); ok {
-		s.accepts = slices.DeleteFunc(s.accepts, func(a int32) bool { return slices.Contains(ops, a) })
-	}
+// accept makes ops what s accepts.
+func (l *loop) accept(s *session, ops []int32) {
+	before := s.accepts
+	s.accepts = l.opSets.hold(ops)
+	l.opSets.drop(before)
 }

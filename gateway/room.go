@@ -1,13 +1,25 @@
 package gateway
 
+import (
+	"github.com/halley-im/halley/pkg/cluster"
+	"github.com/halley-im/halley/pkg/rooms"
+)
+
 // room is what one loop knows of a room: its members on that loop, and what
 // they shall get. All fields are owned by the loop.
 type room struct {
 	node    *nodeRoom
-	members []*session
+	options rooms.Options
+	members []uint32    // slots. Those from todo on have what flushing is
 	ready   bool        // the jobs know that this node has members
 	waiting []sessionID // whose answer waits for ready
-	pending []*message  // what the next settle writes to the members
+
+	pending  []*message // what the next flush writes to the members
+	queued   bool       // it is in loop.dirtyRooms, or waits in the wheel
+	openFrom int64      // coalesce: ms of loop.clock before which followers wait
+
+	flushing *flush // under way; nil: none
+	todo     int    // members[:todo] have not got it yet
 }
 
 // join puts s into the room called name (scoped) and out of the one it is in.
@@ -17,37 +29,53 @@ func (l *loop) join(s *session, name string) (ready bool) {
 	l.leave(s)
 	r := l.rooms[name]
 	if r == nil {
-		r = &room{}
+		_, id := cluster.Unscope(name)
+		r = &room{options: l.srv.rules.Match(id)}
 		r.node, r.ready = l.srv.interest.acquire(name, l)
 		l.rooms[name] = r
 	}
-	s.room, s.roomPos = r, len(r.members)
-	r.members = append(r.members, s)
+	s.room, s.member = r, uint32(len(r.members))
+	r.members = append(r.members, s.slot)
 	l.srv.interest.count(r.node, 1)
 	if !r.ready {
-		r.waiting = append(r.waiting, s.id)
+		r.waiting = append(r.waiting, s.id())
 	}
 	return r.ready
 }
 
-// leave takes s out of its room, if it is in one. A flush that walks over the
-// members from the last to the first survives it: only places that were already
-// visited change.
+// leave takes s out of its room, if it is in one. A flush that is under way goes
+// on: its gap among the members that wait is filled with the last of those, and
+// the gap that leaves with the last of all.
 func (l *loop) leave(s *session) {
 	r := s.room
 	if r == nil {
 		return
 	}
-	last := len(r.members) - 1
-	moved := r.members[last]
-	r.members[s.roomPos], moved.roomPos = moved, s.roomPos
-	r.members[last] = nil
-	r.members = r.members[:last]
 	s.room = nil
+	gap := int(s.member)
+	if gap < r.todo {
+		r.todo--
+		l.move(r, r.todo, gap)
+		gap = r.todo
+	}
+	last := len(r.members) - 1
+	l.move(r, last, gap)
+	r.members = r.members[:last]
+	if 4*last < cap(r.members) && last >= 16 {
+		r.members = append(make([]uint32, 0, 2*last), r.members...)
+	}
 	l.srv.interest.count(r.node, -1)
 	if last == 0 {
 		delete(l.rooms, r.node.name)
 		l.srv.interest.release(r.node, l)
+	}
+}
+
+// move gives the member at one place another.
+func (l *loop) move(r *room, from, to int) {
+	if from != to {
+		r.members[to] = r.members[from]
+		l.table.at(r.members[to]).member = uint32(to)
 	}
 }
 

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +15,10 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/halley-im/halley/pkg/cluster"
+	"github.com/halley-im/halley/pkg/rooms"
+	"github.com/halley-im/halley/pkg/rpc"
+	"github.com/halley-im/halley/pkg/sysmem"
+	"github.com/halley-im/halley/pkg/tlsloop"
 )
 
 // Server is one gateway: its loops, and what they share.
@@ -22,6 +26,8 @@ type Server struct {
 	// Set by New, then read-only.
 	cfg       Config
 	backend   Backend
+	rules     *rooms.Rules
+	tls       *tlsloop.Pool // nil: no TLS
 	log       *slog.Logger
 	m         *counters
 	build     string
@@ -33,54 +39,87 @@ type Server struct {
 	registrar *registrar
 	streams   streams
 	ready     chan struct{} // closed when clients are taken
+	emptied   chan struct{} // closed when Drain was called
+	empty     func()        // closes emptied, once
 	throttle  throttle
 	casts     castLimit
-	ips       ipCount
+	ips       *ipCount
+	rate      rate // of new connections
+
+	kernelBuffer int   // bytes the kernel holds for a client that does not read
+	maxBacklog   int64 // bound of backlog
 
 	// Set by Listen, then read-only.
-	listen   *listeners
+	listen   listeners
 	internal string // host:port under which jobs and logic reach this node
 
-	epoch    atomic.Uint64
-	sessions atomic.Int64 // authenticated ones
-	draining atomic.Bool
-	drainBy  atomic.Uint32 // coarse time by which all clients shall be closed
-	ended    atomic.Bool   // no stream is taken any more
+	epoch      atomic.Uint64
+	open       atomic.Int64                    // connections that were admitted
+	sessions   atomic.Int64                    // authenticated ones
+	backlog    atomic.Int64                    // bytes that wait for clients, the kernel's included
+	overMemory atomic.Bool                     // no new connections
+	others     atomic.Pointer[[]rpc.LeaseNode] // gateways that take clients, as logic named them last
+	draining   atomic.Bool
+	drainBy    atomic.Uint32 // coarse time by which all clients shall be closed
+	ended      atomic.Bool   // no stream is taken any more
 }
 
-// New makes a gateway; it starts nothing. build is the program's version, for
-// the registry. A zero cfg.Loops means one per core; cfg.MaxConnections must
-// have been settled by the caller.
-func New(cfg Config, backend Backend, build string, log *slog.Logger, set *metrics.Set) (*Server, error) {
+// Deps are what a gateway stands on.
+type Deps struct {
+	Backend Backend
+	Rules   *rooms.Rules
+	Build   string // the program's version, for the registry
+	Log     *slog.Logger
+	Metrics *metrics.Set
+}
+
+// New makes a gateway; it starts nothing. A zero cfg.Loops means one per core;
+// cfg.MaxConnections and cfg.MaxBacklog must have been settled by the caller.
+func New(cfg Config, deps Deps) (*Server, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	if cfg.Loops == 0 {
-		cfg.Loops = min(runtime.GOMAXPROCS(0), maxLoops)
+		cfg.Loops = DefaultLoops()
 	}
 	srv := &Server{
-		cfg: cfg, backend: backend, build: build, log: log, m: newCounters(set), start: time.Now(),
-		directory: newDirectory(), interest: newInterest(), ready: make(chan struct{}),
+		cfg: cfg, backend: deps.Backend, rules: deps.Rules, build: deps.Build, log: deps.Log,
+		m: newCounters(deps.Metrics), start: time.Now(), interest: newInterest(), ready: make(chan struct{}),
+		emptied: make(chan struct{}), ips: newIPCount(), maxBacklog: int64(cfg.MaxBacklog),
+		kernelBuffer: 2 * cfg.Sndbuf, // socket(7): the kernel doubles what is asked for
+	}
+	srv.empty = sync.OnceFunc(func() { close(srv.emptied) })
+	srv.rate.set(cfg.MaxHandshakes)
+	if err := srv.prepareTLS(); err != nil {
+		return nil, err
 	}
 	srv.streams.open = map[*stream]struct{}{}
-	srv.ips.sessions = map[string]int{}
 	srv.admission = &admission{srv: srv, partitions: map[int32]*partition{}}
 	srv.registrar = newRegistrar(srv)
 	for i := range cfg.Loops {
 		srv.loops = append(srv.loops, newLoop(srv, i))
 	}
-	srv.gauges(set)
+	srv.directory = newDirectory(srv.loops)
+	srv.gauges(deps.Metrics)
 	return srv, nil
 }
 
+// DefaultLoops is how many event loops a gateway has that was not told.
+func DefaultLoops() int { return min(runtime.GOMAXPROCS(0), maxLoops) }
+
 // Listen reserves the client addresses; internal is the address under which
-// others reach this node. It must be called once, before Run.
-func (srv *Server) Listen(internal string) (tcp, ws net.Addr, err error) {
-	if srv.listen, err = bind(srv.cfg.TCPAddr, srv.cfg.WSAddr); err != nil {
-		return nil, nil, err
+// others reach this node. It returns what was bound by configuration key, without
+// "gateway.". It must be called once, before Run.
+func (srv *Server) Listen(internal string) (bound map[string]string, err error) {
+	srv.internal, srv.listen = internal, listenersOf(&srv.cfg)
+	if err := srv.listen.bind(); err != nil {
+		return nil, err
 	}
-	srv.internal = internal
-	return srv.listen.tcp, srv.listen.ws, nil
+	bound = map[string]string{}
+	for _, ln := range srv.listen {
+		bound[strings.TrimPrefix(ln.key, "gateway.")] = ln.bound.String()
+	}
+	return bound, nil
 }
 
 // Ready is closed when the gateway takes clients.
@@ -90,18 +129,14 @@ func (srv *Server) Ready() <-chan struct{} { return srv.ready }
 func (srv *Server) Epoch() cluster.Epoch { return cluster.Epoch(srv.epoch.Load()) }
 
 // Conns is the number of open client connections, authenticated or not.
-func (srv *Server) Conns() int {
-	n := 0
-	for _, l := range srv.loops {
-		n += int(l.conns.Load())
-	}
-	return n
-}
+func (srv *Server) Conns() int { return int(srv.open.Load()) }
 
-// full says that the connection just opened is one too many.
-func (srv *Server) full() bool {
-	return srv.cfg.MaxConnections > 0 && srv.Conns() > srv.cfg.MaxConnections
-}
+// ErrDrained is what Run returns when it ended because of Drain.
+var ErrDrained = errors.New("drained")
+
+// Drain closes all clients as the end of Run's ctx does, and returns at once. Run
+// returns when the last has gone, or at the deadline. Further calls change nothing.
+func (srv *Server) Drain() { srv.empty() }
 
 // stuckAfter is how long a loop may miss its ticks before the node is unready.
 const stuckAfter = 2 * time.Second
@@ -139,8 +174,8 @@ func (srv *Server) CloseReplaced(routes []cluster.Route) {
 
 // Run registers the gateway, takes clients until ctx ends, then closes them
 // within the drain timeout and leaves the registry. It returns when all it
-// started is gone. An error means that it could not start, or that another
-// process has taken its id.
+// started is gone. An error means that it could not start, that another process
+// has taken its id, or, ErrDrained, that Drain was called.
 func (srv *Server) Run(ctx context.Context) error {
 	defer srv.listen.close()
 	// work outlives ctx: closing clients needs all of it.
@@ -151,6 +186,8 @@ func (srv *Server) Run(ctx context.Context) error {
 	services.Go(func() error { return srv.registrar.joining.run(work, srv.cfg.Workers) })
 	services.Go(func() error { return srv.registrar.leaving.run(work, srv.cfg.Workers) })
 	services.Go(func() error { srv.interest.run(work); return nil })
+	services.Go(func() error { srv.watchMemory(work, sysmem.Here()); return nil })
+	services.Go(func() error { return srv.runTLS(work) })
 
 	err := srv.register(ctx)
 	if err == nil {
@@ -195,7 +232,11 @@ func (srv *Server) serve(ctx, work context.Context) error {
 	})
 	close(srv.ready)
 
-	<-life.Done()
+	select {
+	case <-life.Done():
+	case <-srv.emptied:
+		end(ErrDrained)
+	}
 	srv.drain()
 	stopLease()
 	lease.Wait()
@@ -211,22 +252,6 @@ func (srv *Server) serve(ctx, work context.Context) error {
 	return nil
 }
 
-// drain refuses new connections and closes those there are, until none is left,
-// their routes are removed, or the time is up.
-func (srv *Server) drain() {
-	deadline := time.Now().Add(srv.cfg.DrainTimeout)
-	// Half of the time is for closing, the rest for goodbyes and routes. Each loop
-	// begins with its next tick.
-	srv.drainBy.Store(srv.coarse() + uint32(ticks(srv.cfg.DrainTimeout/2)))
-	srv.draining.Store(true)
-	for time.Now().Before(deadline) && (srv.Conns() > 0 || !srv.registrar.settled()) {
-		time.Sleep(10 * time.Millisecond)
-	}
-	if left := srv.sessions.Load(); left > 0 {
-		srv.log.Warn("not all clients could be closed in time", "left", left)
-	}
-}
-
 // leave ends the lease: what routes are left count no more.
 func (srv *Server) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, renewTime)
@@ -236,37 +261,12 @@ func (srv *Server) leave(ctx context.Context) {
 	}
 }
 
-// sessionBegan counts an authenticated session.
-func (srv *Server) sessionBegan(s *session) {
-	srv.sessions.Add(1)
-	srv.ips.add(s.ip, 1)
-}
-
-// sessionEnded undoes sessionBegan and has the route removed.
-func (srv *Server) sessionEnded(s *session) {
+// sessionEnded lets go of an authenticated session's record and has its route
+// removed.
+func (srv *Server) sessionEnded(h handle) {
 	srv.sessions.Add(-1)
-	srv.ips.add(s.ip, -1)
-	srv.registrar.leave(s.route())
-}
-
-// ipCount counts the distinct addresses of authenticated clients.
-type ipCount struct {
-	mu       sync.Mutex
-	sessions map[string]int // guarded by mu
-}
-
-func (c *ipCount) add(ip string, n int) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.sessions[ip] += n; c.sessions[ip] <= 0 {
-		delete(c.sessions, ip)
-	}
-}
-
-func (c *ipCount) count() int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.sessions)
+	key, mid, stamp := srv.directory.remove(h)
+	srv.registrar.leave(cluster.Route{Key: key, Mid: mid, Node: srv.cfg.ID, Epoch: srv.Epoch(), Stamp: stamp})
 }
 
 // throttle lets one warning pass per second and counts the others.

@@ -1,12 +1,13 @@
 package gateway
 
 import (
-	"slices"
+	"net"
+	"net/netip"
 
 	"github.com/panjf2000/gnet/v2"
 
-	"github.com/halley-im/halley/pkg/cluster"
 	"github.com/halley-im/halley/pkg/protocol"
+	"github.com/halley-im/halley/pkg/tlsloop"
 	"github.com/halley-im/halley/pkg/ws"
 )
 
@@ -24,40 +25,56 @@ const (
 	stateClosed                  // the descriptor is gone: never write
 )
 
-// session is one client connection.
+// session is one client connection: 64 bytes in a slab of its loop, all of them
+// owned by that loop. An idle one has no side, so this, its record in the
+// directory and its place in a room are all that we hold of it; gnet holds 352
+// bytes in 4 objects and its map's entry.
 type session struct {
-	// Set when it is opened, then read-only.
-	loop *loop
-	conn gnet.Conn
-	id   sessionID
-	ip   string
-	ws   bool
+	conn    gnet.Conn
+	side    *side  // nil: nothing but the connection itself
+	room    *room  // nil: none
+	accepts *opSet // nil before op 8
+	active  uint32 // loop.now of the last sign of life; of the opening before op 8
+	slot    uint32 // its place in the table
+	gen     uint32 // counts the sessions that this slot has had
+	member  uint32 // its place in room.members
+	handle  handle // its record in the directory; 0 before op 8
+	state   state
+	form    form
+	flags   flags
+	changes uint8 // of room lately; each sweep forgives some
+}
 
-	// Owned by loop; touched on no other goroutine.
-	state  state
-	active uint32 // loop.now of the last sign of life; of the opening before op 8
+// flags are what a session is besides its state and form.
+type flags uint8
 
-	// Who it is: set when logic has answered.
-	app     string
-	key     string // scoped
-	mid     string // scoped; "" none
-	stamp   cluster.Stamp
-	accepts []int32
+const (
+	flagFirst   flags = 1 << iota // its first message, which decides its form, has not come
+	flagSniff                     // TLS: the first byte decides between WebSocket and TCP
+	flagHints                     // it asked for op 6 before it is closed for a drain
+	flagHinted                    // op 6 was sent
+	flagBehind                    // it is in loop.behind
+	flagCounted                   // it is counted in srv.ips
+)
 
-	behind uint32 // loop.now when it went over max_outbound; 0: it is not
+// side is what a session has only at times: while input is not complete, an
+// answer waits, or messages do. It goes back to the loop when all of it is zero.
+type side struct {
+	partial  []byte       // input that is not complete, or must wait for an answer
+	frames   ws.Assembler // an open fragmented WebSocket message
+	cookie   string       // of the upgrade, until logic was asked
+	waiting  *reply       // answer to send when logic has answered or joining is done
+	pending  []*message   // pushes to this session that are not written yet
+	backlog  backlog
+	deadline uint32        // state new and before: loop.now at which it is too late; 0: by active
+	refusal  closeReason   // why its upgrade will be refused; closePeer: it will not
+	tls      *tlsloop.Conn // nil: not TLS. Kept as long as the session
+}
 
-	changesFrom uint32 // loop.now when changes began to be counted
-	changes     uint16 // of the room since then
-
-	room    *room // nil: none
-	roomPos int   // in room.members
-
-	// Only while needed.
-	partial []byte       // input that is not complete, or must wait for an answer
-	frames  ws.Assembler // an open fragmented WebSocket message
-	cookie  string       // of the upgrade, until logic was asked
-	waiting *reply       // answer to send when logic has answered or joining is done
-	pending []*message   // pushes to this session that the next settle writes
+// empty says that s need not be kept.
+func (x *side) empty() bool {
+	return x.partial == nil && x.waiting == nil && len(x.pending) == 0 && x.tls == nil &&
+		x.backlog == (backlog{}) && x.frames == (ws.Assembler{}) && x.cookie == "" && x.refusal == 0
 }
 
 // reply is an answer that waits: to op 7 or to op 12.
@@ -77,62 +94,51 @@ func (s *session) reads() bool {
 	return s.state == stateUpgrade || s.state == stateNew || s.state == stateOpen
 }
 
-// route is how the registry knows it.
-func (s *session) route() cluster.Route {
-	srv := s.loop.srv
-	return cluster.Route{Key: s.key, Mid: s.mid, Node: srv.cfg.ID, Epoch: srv.Epoch(), Stamp: s.stamp}
+func (s *session) id() sessionID   { return sessionID{s.slot, s.gen} }
+func (s *session) is(f flags) bool { return s.flags&f != 0 }
+func (s *session) mark(f flags)    { s.flags |= f }
+func (s *session) unmark(f flags)  { s.flags &^= f }
+
+// addr is the client's address. It is not stored: gnet has it as long as the
+// connection is open.
+func (s *session) addr() netip.Addr {
+	a, ok := s.conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.Addr{}
+	}
+	ip, _ := netip.AddrFromSlice(a.IP)
+	return ip.Unmap()
 }
 
 // wants is goim's filter for pushes by key, by mid and to all: the operation
-// must be among those the client accepts. Pushes to rooms are not filtered.
-func (s *session) wants(op int32) bool { return slices.Contains(s.accepts, op) }
+// must be among those the client accepts. Pushes to rooms are not filtered, nor
+// are im-cloud's clients.
+func (s *session) wants(op int32) bool { return s.form.isIM() || s.accepts.has(op) }
 
-// sessionID names a session of one loop for ever: a slot is used again, with
-// another generation.
-type sessionID struct{ slot, gen uint32 }
-
-// table holds the sessions of one loop by slot. Slots do not move, so that a
-// walk over all of them may be interrupted.
-type table struct {
-	slots []slot
-	free  []uint32 // slots to use again
-	count int
-}
-
-type slot struct {
-	s   *session
-	gen uint32
-}
-
-// put gives s a slot and an id.
-func (t *table) put(s *session) {
-	var i uint32
-	if n := len(t.free); n > 0 {
-		i, t.free = t.free[n-1], t.free[:n-1]
-	} else {
-		i = uint32(len(t.slots))
-		t.slots = append(t.slots, slot{})
+// sideOf returns the session's side and makes it if need be.
+func (l *loop) sideOf(s *session) *side {
+	if s.side == nil {
+		if n := len(l.sides); n > 0 {
+			s.side, l.sides = l.sides[n-1], l.sides[:n-1]
+		} else {
+			s.side = &side{}
+		}
 	}
-	t.slots[i].gen++
-	t.slots[i].s = s
-	s.id = sessionID{i, t.slots[i].gen}
-	t.count++
+	return s.side
 }
 
-// get returns the session, nil when it is gone.
-func (t *table) get(id sessionID) *session {
-	if int(id.slot) >= len(t.slots) || t.slots[id.slot].gen != id.gen {
-		return nil
-	}
-	return t.slots[id.slot].s
-}
+// maxSides bounds the sides a loop keeps for use again, about 150 bytes each.
+const maxSides = 1024
 
-// remove frees the slot of s.
-func (t *table) remove(s *session) {
-	if t.get(s.id) != s {
+// tidy takes the side from s if nothing is in it.
+func (l *loop) tidy(s *session) {
+	if s.side == nil || !s.side.empty() {
 		return
 	}
-	t.slots[s.id.slot].s = nil
-	t.free = append(t.free, s.id.slot)
-	t.count--
+	if len(l.sides) < maxSides {
+		l.putPending(s.side)
+		*s.side = side{}
+		l.sides = append(l.sides, s.side)
+	}
+	s.side = nil
 }

@@ -10,13 +10,6 @@ import (
 	"github.com/halley-im/halley/pkg/push"
 )
 
-// message is a push as the loops share it: encoded once per node. Nobody writes
-// to it.
-type message struct {
-	op    int32
-	inner []byte // packet as it stands inside op 9: ver 1, its op, seq 0, body
-}
-
 const (
 	// maxCasts bounds the pushes to all that are under way on a node; maxPaced
 	// those among them that have a speed. Beyond, jobs are told to wait.
@@ -51,6 +44,7 @@ type item struct {
 	room     *nodeRoom
 	sessions []sessionID
 	cast     *castShare
+	part     float64 // of the cast's rate
 }
 
 // split looks up which loops are concerned by items. Expired ones, repeats and
@@ -121,6 +115,7 @@ func (d *delivery) addRoom(m *message, in *push.Message) {
 		d.drops.noMember++
 		return
 	}
+	m.room = r
 	m.encode(in.Body)
 	for set := r.loops.Load(); set != 0; set &= set - 1 {
 		d.put(bits.TrailingZeros64(set), item{msg: m, room: r})
@@ -151,15 +146,34 @@ func (d *delivery) addKeys(m *message, in *push.Message) {
 
 func (d *delivery) addAll(m *message, in *push.Message) {
 	m.encode(in.Body)
-	share := &castShare{speed: max(0, in.To.Speed)}
+	share := &castShare{rate: in.To.Rate(d.srv.sessions.Load())}
 	share.left.Store(int32(len(d.loops)))
 	d.casts++
-	if share.speed > 0 {
+	if share.rate > 0 {
 		d.paced++
 	}
+	parts := d.srv.parts()
 	for i := range d.loops {
-		d.put(i, item{msg: m, cast: share})
+		d.put(i, item{msg: m, cast: share, part: parts[i]})
 	}
+}
+
+// parts are the loops' shares of the node's connections; they add up to 1.
+func (srv *Server) parts() []float64 {
+	parts := make([]float64, len(srv.loops))
+	var sum float64
+	for i, l := range srv.loops {
+		parts[i] = float64(l.conns.Load())
+		sum += parts[i]
+	}
+	for i := range parts {
+		if sum == 0 {
+			parts[i] = 1 / float64(len(parts))
+		} else {
+			parts[i] /= sum
+		}
+	}
+	return parts
 }
 
 func (d *delivery) put(loop int, it item) {
@@ -228,7 +242,7 @@ func (l *loop) deliver(it *item) {
 	case it.room != nil:
 		l.toRoom(it.room, it.msg)
 	case it.cast != nil:
-		l.addCast(it.cast, it.msg)
+		l.addCast(it.cast, it.msg, it.part)
 	default:
 		for _, id := range it.sessions {
 			l.toSession(id, it.msg)

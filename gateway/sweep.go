@@ -18,12 +18,13 @@ func ticks(d time.Duration) int32 { return int32((d + tickEvery - 1) / tickEvery
 // sweep looks at the next part of the sessions for deadlines that have passed.
 // No session has a timer of its own.
 func (l *loop) sweep() {
-	n := len(l.table.slots)
+	n := l.table.size()
 	for part := n/sweepTicks + 1; part > 0 && n > 0; part-- {
 		if l.sweepFrom >= n {
 			l.sweepFrom = 0
 		}
-		if s := l.table.slots[l.sweepFrom].s; s != nil {
+		if s := l.table.at(uint32(l.sweepFrom)); s.conn != nil {
+			s.changes -= min(s.changes, forgiveChanges)
 			l.check(s)
 		}
 		l.sweepFrom++
@@ -49,40 +50,10 @@ func (l *loop) check(s *session) {
 		}
 	case stateClosed:
 	default:
-		if silent > ticks(cfg.HandshakeTimeout) {
+		if why := l.refusal(s); why != closePeer && int32(l.now-s.side.deadline) > 0 {
+			l.drop(s, why)
+		} else if silent > ticks(cfg.HandshakeTimeout) {
 			l.close(s, closeHandshake)
-		}
-	}
-}
-
-// drain closes all sessions of a loop at a rate that ends before its deadline.
-type drain struct {
-	next     int    // slot to go on from
-	deadline uint32 // in units of tickEvery
-}
-
-// minDrain is how many sessions a loop closes per tick at least.
-const minDrain = 100
-
-// drainSome closes a tick's share of the sessions while the server drains. A loop
-// that has no event loop yet needs none: it refuses what comes.
-func (l *loop) drainSome() {
-	if !l.srv.draining.Load() {
-		return
-	}
-	if l.drain == nil {
-		l.drain = &drain{deadline: l.srv.drainBy.Load()}
-	}
-	d := l.drain
-	left := 1
-	if d.deadline > l.now {
-		left = int(d.deadline - l.now)
-	}
-	n := max(minDrain, (len(l.table.slots)-d.next)/left+1)
-	for ; n > 0 && d.next < len(l.table.slots); d.next++ {
-		if s := l.table.slots[d.next].s; s != nil {
-			l.close(s, closeDrain)
-			n--
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package testkit
 
 import (
+	"bytes"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -51,75 +53,90 @@ type Client struct {
 	Timeout time.Duration
 
 	// Set by Dial, then read-only.
-	t    testing.TB
-	conn net.Conn
-	ws   bool
+	t     testing.TB
+	conn  net.Conn
+	ws    bool
+	json  bool
+	rules ws.Rules
 
 	seq atomic.Int32 // of the last packet that Auth or Heartbeat sent
 
 	// Owned by the receiver.
-	in     []byte            // read and not yet used
-	asm    ws.Assembler      // of WebSocket
-	aside  []protocol.Packet // outer packets, kept for a later call
-	pushes []protocol.Packet // inner packets, kept for Push
-	code   ws.StatusCode     // of the server's close frame
-	reason string
+	in         []byte            // read and not yet used
+	asm        ws.Assembler      // of WebSocket
+	aside      []protocol.Packet // outer packets, kept for a later call
+	pushes     []protocol.Packet // inner packets, kept for Push
+	code       ws.StatusCode     // of the server's close frame
+	reason     string
+	compressed int
 }
 
-// DialTCP connects over TCP. The connection is closed when the test ends.
-func DialTCP(t testing.TB, addr string) *Client {
+// Options say how a Client speaks. The zero value is goim's packets over TCP.
+type Options struct {
+	WS      bool // over WebSocket, with the path that goim's clients use
+	JSON    bool // in JSON packets; needs WS
+	Deflate bool // offer permessage-deflate, and fail without it; needs WS
+	TLS     bool // inside TLS, whose certificate is not checked
+}
+
+// Dial connects and, over WebSocket, checks the server's answer. The connection is
+// closed when the test ends.
+func Dial(t testing.TB, addr string, o Options) *Client {
 	t.Helper()
-	c, err := DialTCPErr(t, addr)
+	c, err := DialErr(t, addr, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-// DialTCPErr is DialTCP for other goroutines than the test's.
-func DialTCPErr(t testing.TB, addr string) (*Client, error) { return dial(t, addr) }
-
-// DialWS connects over WebSocket, with the path that goim's clients use, and
-// checks the server's answer. The connection is closed when the test ends.
-func DialWS(t testing.TB, addr string) *Client {
-	t.Helper()
-	c, err := DialWSErr(t, addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
-
-// DialWSErr is DialWS for other goroutines than the test's.
-func DialWSErr(t testing.TB, addr string) (*Client, error) {
-	c, err := dial(t, addr)
+// DialErr is Dial for other goroutines than the test's.
+func DialErr(t testing.TB, addr string, o Options) (*Client, error) {
+	conn, err := net.DialTimeout("tcp", addr, clientTimeout)
 	if err != nil {
 		return nil, err
 	}
-	c.ws = true
-	if err := c.upgrade(addr); err != nil {
+	if o.TLS {
+		conn = tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	}
+	c := &Client{Timeout: clientTimeout, t: t, conn: conn, ws: o.WS, json: o.JSON, rules: ws.Rules{Limit: maxMessage}}
+	t.Cleanup(c.Close)
+	if !o.WS {
+		return c, nil
+	}
+	if err := c.upgrade(addr, o.Deflate); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("upgrade at %s: %w", addr, err)
 	}
 	return c, nil
 }
 
-func dial(t testing.TB, addr string) (*Client, error) {
-	conn, err := net.DialTimeout("tcp", addr, clientTimeout)
-	if err != nil {
-		return nil, err
-	}
-	c := &Client{Timeout: clientTimeout, t: t, conn: conn}
-	t.Cleanup(c.Close)
-	return c, nil
+// DialTCP connects over TCP.
+func DialTCP(t testing.TB, addr string) *Client {
+	t.Helper()
+	return Dial(t, addr, Options{})
 }
 
-func (c *Client) upgrade(addr string) error {
+// DialTCPErr is DialTCP for other goroutines than the test's.
+func DialTCPErr(t testing.TB, addr string) (*Client, error) { return DialErr(t, addr, Options{}) }
+
+// DialWS connects over WebSocket.
+func DialWS(t testing.TB, addr string) *Client {
+	t.Helper()
+	return Dial(t, addr, Options{WS: true})
+}
+
+// DialWSErr is DialWS for other goroutines than the test's.
+func DialWSErr(t testing.TB, addr string) (*Client, error) {
+	return DialErr(t, addr, Options{WS: true})
+}
+
+func (c *Client) upgrade(addr string, deflate bool) error {
 	var raw [16]byte
 	binary.BigEndian.PutUint64(raw[:], rand.Uint64())
 	binary.BigEndian.PutUint64(raw[8:], rand.Uint64())
-	key := base64.StdEncoding.EncodeToString(raw[:])
-	if err := c.SendRawErr(ws.AppendRequest(nil, addr, ws.Path, key)); err != nil {
+	request := ws.Request{Host: addr, Path: ws.Path, Key: base64.StdEncoding.EncodeToString(raw[:]), Deflate: deflate}
+	if err := c.SendRawErr(request.Append(nil)); err != nil {
 		return err
 	}
 	deadline := time.Now().Add(c.Timeout)
@@ -128,18 +145,29 @@ func (c *Client) upgrade(addr string) error {
 		if err != nil {
 			return err
 		}
-		if n > 0 {
-			if err := ws.CheckResponse(c.in[:n], key); err != nil {
+		if n == 0 {
+			if err := c.fill(deadline); err != nil {
 				return err
 			}
-			c.in = c.in[n:]
-			return nil
+			continue
 		}
-		if err := c.fill(deadline); err != nil {
+		agreed, err := request.Check(c.in[:n])
+		if err != nil {
 			return err
 		}
+		if agreed.Deflate != deflate {
+			return errors.New("permessage-deflate was not agreed on")
+		}
+		if deflate {
+			c.rules.Inflate = ws.NewInflater()
+		}
+		c.in = c.in[n:]
+		return nil
 	}
 }
+
+// Compressed is how many compressed messages have come.
+func (c *Client) Compressed() int { return c.compressed }
 
 // Conn is the connection, for tests that need to treat it badly.
 func (c *Client) Conn() net.Conn { return c.conn }
@@ -199,7 +227,11 @@ func (c *Client) take() (p protocol.Packet, ok bool, err error) {
 		return p, n > 0, err
 	}
 	for {
-		n, op, payload, done, err := c.asm.NextFromServer(c.in, maxMessage)
+		first := byte(0)
+		if len(c.in) > 0 {
+			first = c.in[0]
+		}
+		n, op, payload, done, err := c.asm.NextFromServer(c.in, &c.rules)
 		if err != nil || n == 0 {
 			return protocol.Packet{}, false, err
 		}
@@ -211,7 +243,10 @@ func (c *Client) take() (p protocol.Packet, ok bool, err error) {
 			return protocol.Packet{}, false, fmt.Errorf("opcode %d after the close frame", op)
 		}
 		if !op.IsControl() {
-			p, err := oneMessage(op, payload)
+			if first&rsv1 != 0 {
+				c.compressed++
+			}
+			p, err := c.oneMessage(op, payload)
 			return p, err == nil, err
 		}
 		if err := c.control(op, payload); err != nil {
@@ -220,10 +255,21 @@ func (c *Client) take() (p protocol.Packet, ok bool, err error) {
 	}
 }
 
-// oneMessage holds a message to docs/protocol.md §3.2: binary, exactly one packet.
-func oneMessage(op ws.OpCode, payload []byte) (protocol.Packet, error) {
-	if op != ws.OpBinary {
-		return protocol.Packet{}, fmt.Errorf("message has opcode %d, want binary: %q", op, payload)
+// rsv1 is the bit of a compressed frame (RFC 7692 §6).
+const rsv1 = 0x40
+
+// oneMessage holds a message to docs/protocol.md §3.2 and §11: binary, exactly one
+// packet, or text, one packet in JSON.
+func (c *Client) oneMessage(op ws.OpCode, payload []byte) (protocol.Packet, error) {
+	payload = bytes.Clone(payload) // what was inflated is used again
+	if want, name := ws.OpBinary, "binary"; !c.json && op != want || c.json && op == want {
+		if c.json {
+			name = "text"
+		}
+		return protocol.Packet{}, fmt.Errorf("message has opcode %d, want %s: %q", op, name, payload)
+	}
+	if c.json {
+		return protocol.ParseJSON(payload, maxMessage)
 	}
 	p, err := protocol.ParseMessage(payload, -1)
 	if err == nil && len(p.Body)+protocol.HeaderSize != len(payload) {

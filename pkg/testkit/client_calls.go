@@ -1,11 +1,14 @@
 package testkit
 
 import (
+	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/halley-im/halley/pkg/protocol"
@@ -49,6 +52,10 @@ func (c *Client) HeartbeatErr() (int32, error) {
 	if err != nil {
 		return 0, err
 	}
+	if c.json {
+		n, err := strconv.ParseInt(string(p.Body), 10, 32)
+		return int32(n), err
+	}
 	if len(p.Body) != 4 {
 		return 0, fmt.Errorf("heartbeat was answered with body %x, want 4 bytes", p.Body)
 	}
@@ -76,6 +83,9 @@ func (c *Client) Send(p protocol.Packet) {
 
 // SendErr is Send for other goroutines than the test's.
 func (c *Client) SendErr(p protocol.Packet) error {
+	if c.json {
+		return c.SendFrameErr(ws.OpText, protocol.AppendJSON(nil, p))
+	}
 	b := protocol.AppendPacket(nil, p)
 	if c.ws {
 		return c.SendFrameErr(ws.OpBinary, b)
@@ -213,10 +223,7 @@ func (c *Client) inner(outer protocol.Packet) (inner []protocol.Packet, err erro
 		return []protocol.Packet{outer}, nil
 	}
 	for rest := outer.Body; len(rest) > 0; {
-		p, n, err := protocol.Parse(rest, -1)
-		if err == nil && n == 0 {
-			err = protocol.ErrShort
-		}
+		p, n, err := c.innerOne(rest)
 		if err != nil {
 			return nil, fmt.Errorf("in op 9: %w", err)
 		}
@@ -229,6 +236,30 @@ func (c *Client) inner(outer protocol.Packet) (inner []protocol.Packet, err erro
 		return nil, errors.New("op 9 without a packet in it")
 	}
 	return inner, nil
+}
+
+// innerOne takes the first of the packets in an op 9: in JSON an array of them.
+func (c *Client) innerOne(rest []byte) (p protocol.Packet, n int, err error) {
+	if !c.json {
+		p, n, err = protocol.Parse(rest, -1)
+		if err == nil && n == 0 {
+			err = protocol.ErrShort
+		}
+		return p, n, err
+	}
+	if rest[0] != '[' && rest[0] != ',' {
+		return p, 0, fmt.Errorf("%q instead of an array", rest)
+	}
+	d := json.NewDecoder(bytes.NewReader(rest[1:]))
+	var one json.RawMessage
+	if err := d.Decode(&one); err != nil {
+		return p, 0, err
+	}
+	if n = 1 + int(d.InputOffset()); string(rest[n:]) == "]" {
+		n++
+	}
+	p, err = protocol.ParseJSON(one, maxMessage)
+	return p, n, err
 }
 
 // ExpectClosed waits until the server has closed the connection, and returns

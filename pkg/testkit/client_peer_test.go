@@ -63,7 +63,7 @@ func (p *peer) upgrade() {
 			return
 		}
 		if n > 0 {
-			out, req, err := ws.NewUpgrader().Upgrade(nil, p.in[:n])
+			out, req, err := ws.NewUpgrader(ws.Options{}).Upgrade(nil, p.in[:n])
 			if err != nil || req.Path != "/sub" {
 				p.t.Errorf("upgrade: %+v, %v", req, err)
 			}
@@ -82,7 +82,7 @@ func (p *peer) upgrade() {
 func (p *peer) read() (ws.OpCode, []byte, bool) {
 	for {
 		if p.ws {
-			n, op, payload, done, err := p.asm.Next(p.in, 1<<20)
+			n, op, payload, done, err := p.asm.Next(p.in, &ws.Rules{Limit: 1 << 20})
 			if err != nil {
 				p.t.Errorf("client's frame: %v", err)
 				return 0, nil, false

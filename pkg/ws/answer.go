@@ -3,6 +3,8 @@ package ws
 import (
 	"fmt"
 	"net/http"
+	"strconv"
+	"time"
 )
 
 // UpgradeError says why a request was not upgraded. The answer that tells the
@@ -49,6 +51,8 @@ var (
 		"a WebSocket is opened with GET, no other method")
 	errPath = refuse(http.StatusNotFound, "close", "",
 		"there is nothing at this path: WebSocket clients connect to "+Path)
+	errForbidden = refuse(http.StatusForbidden, "close", "",
+		"pages of this Origin may not connect: the server's configuration lists those that may")
 	errVersion = refuse(http.StatusHTTPVersionNotSupported, "close", "",
 		"a WebSocket is opened with HTTP/1.1, no other version")
 
@@ -57,14 +61,30 @@ var (
 
 	errRequest    = badRequest("this is not an HTTP/1.1 request: the first line must be GET " + Path + " HTTP/1.1")
 	errLine       = badRequest("malformed header line: NAME: VALUE is allowed, ended by CRLF, without control characters")
+	errTarget     = badRequest("what is asked for must be a path that begins with /, with two hexadecimal digits behind each %")
 	errHost       = badRequest("exactly one Host header with a host and perhaps a port is allowed")
 	errConnection = badRequest("the Connection header must name upgrade")
 	errKey        = badRequest("exactly one Sec-WebSocket-Key header with 16 bytes in base64 is allowed")
 	errNoVersion  = badRequest("exactly one Sec-WebSocket-Version header is allowed, with 13")
 	errOrigin     = badRequest("one Origin header at most is allowed")
 	errCookie     = badRequest("one Cookie header at most is allowed")
+	errProtocol   = badRequest("malformed Sec-WebSocket-Protocol: a list of tokens with commas between is allowed")
+	errExtensions = badRequest("malformed Sec-WebSocket-Extensions: NAME; PARAMETER=VALUE is allowed, with commas between")
 	errBody       = badRequest("a WebSocket is opened without a request body")
 )
 
 // AppendTooLarge appends the HTTP answer that belongs to ErrHeadTooLarge.
 func AppendTooLarge(dst []byte) []byte { return append(dst, errTooLarge.answer...) }
+
+// AppendBusy appends the HTTP answer for a client that a server has no room for:
+// 503 with Retry-After (RFC 9110 §10.2.3), in whole seconds, rounded up, at least
+// one, and a body of JSON. The connection must be closed after it. It is sent in
+// place of the 101 that Upgrade appended, so that only valid requests get it.
+func AppendBusy(dst []byte, retryAfter time.Duration, body []byte) []byte {
+	seconds := max(1, (retryAfter+time.Second-1)/time.Second)
+	dst = append(dst, "HTTP/1.1 503 Service Unavailable\r\nRetry-After: "...)
+	dst = strconv.AppendInt(dst, int64(seconds), 10)
+	dst = append(dst, "\r\nContent-Type: application/json\r\nContent-Length: "...)
+	dst = strconv.AppendInt(dst, int64(len(body)), 10)
+	return append(append(dst, "\r\nConnection: close\r\n\r\n"...), body...)
+}

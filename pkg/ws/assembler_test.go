@@ -16,13 +16,13 @@ type event struct {
 
 // feed shows src to a in steps of so many bytes, as a connection's buffer would
 // fill: what is consumed is gone, the rest is shown again with more behind it.
-func feed(a *Assembler, src []byte, limit, step int) (events []event, left int, err error) {
+func feed(a *Assembler, src []byte, r *Rules, step int) (events []event, left int, err error) {
 	var buf []byte
 	for len(src) > 0 {
 		k := min(step, len(src))
 		buf, src = append(buf, src[:k]...), src[k:]
 		for len(buf) > 0 {
-			n, op, payload, done, err := a.Next(buf, limit)
+			n, op, payload, done, err := a.Next(buf, r)
 			if err != nil {
 				if n != 0 || done || payload != nil {
 					return events, len(buf), fmt.Errorf("error %w with n %d, done %v, payload %x", err, n, done, payload)
@@ -55,12 +55,20 @@ func join(frames ...[]byte) []byte { return bytes.Join(frames, nil) }
 
 const testLimit = 4112
 
+// goimRules are a goim listener's.
+var goimRules = &Rules{Limit: testLimit}
+
 // checkFeed wants the same events from src in one piece and in every other.
 func checkFeed(t *testing.T, src []byte, wantErr error, want ...event) {
 	t.Helper()
+	checkRules(t, goimRules, src, wantErr, want...)
+}
+
+func checkRules(t *testing.T, r *Rules, src []byte, wantErr error, want ...event) {
+	t.Helper()
 	for _, step := range []int{len(src), 1, 2, 3, 7, 100} {
 		var a Assembler
-		got, left, err := feed(&a, src, testLimit, step)
+		got, left, err := feed(&a, bytes.Clone(src), r, step)
 		if !errors.Is(err, wantErr) {
 			t.Fatalf("in steps of %d: %v, want %v", step, err, wantErr)
 		}
@@ -147,40 +155,11 @@ func TestMessageOfManyFrames(t *testing.T) {
 	checkFeed(t, join(src, frame(true, OpPing, ""), frame(true, OpContinuation, "z")), nil, event{OpPing, ""}, event{OpBinary, "az"})
 	src = append(src, frame(false, OpContinuation, "")...)
 	checkFeed(t, join(src, frame(true, OpContinuation, "z")), errTooMany)
+	// Conformance suites send more, to a listener that says so.
+	checkRules(t, &Rules{Limit: testLimit, MaxFrames: MaxFrames + 1}, join(src, frame(true, OpContinuation, "z")), nil, event{OpBinary, "az"})
+	checkRules(t, &Rules{Limit: testLimit, MaxFrames: 2}, join(frame(false, OpText, "a"), frame(false, OpContinuation, ""), frame(true, OpContinuation, "")), errTooMany)
 	if errTooMany.Code != 1008 {
 		t.Fatalf("close code %d, want 1008", errTooMany.Code)
-	}
-}
-
-// RFC 6455 §5.6, §8.1: text is UTF-8. goim's packets in text messages are not:
-// their first byte is 0x00.
-func TestText(t *testing.T) {
-	f := func(msg string, valid bool) {
-		t.Helper()
-		var err error
-		want := []event{{OpText, msg}}
-		if !valid {
-			err, want = errTextNoUTF8, nil
-		}
-		checkFeed(t, frame(true, OpText, msg), err, want...)
-		for i := range len(msg) + 1 { // runes may be cut by frames
-			checkFeed(t, join(frame(false, OpText, msg[:i]), frame(true, OpContinuation, msg[i:])), err, want...)
-		}
-		// Binary messages may be anything.
-		checkFeed(t, frame(true, OpBinary, msg), nil, event{OpBinary, msg})
-	}
-	f("", true)
-	f("Hello-µ@ßöäüàá-UTF-8!! 😀", true)
-	f("\xff", false)
-	f("{\xc3", false)
-	f("a\xed\xa0\x80", false) // a surrogate
-	f("a\xf4\x90\x80\x80", false)
-	f("a\xc0\x80", false) // not the shortest form
-	f("\x00\x00\x00\x10\x00\x10\xff\xff", true)
-	f("\x00\xff", true)
-	f("\xff\x00", false)
-	if errTextNoUTF8.Code != 1007 {
-		t.Fatalf("close code %d, want 1007", errTextNoUTF8.Code)
 	}
 }
 
@@ -190,35 +169,69 @@ func TestNextFromServer(t *testing.T) {
 	src := join(AppendFrame(nil, OpBinary, []byte("push")), AppendFrame(nil, OpPing, []byte("?")), AppendClose(nil, StatusRestart, "bye"))
 	want := []event{{OpBinary, "push"}, {OpPing, "?"}, {OpClose, "\x03\xf4bye"}}
 	for _, w := range want {
-		n, op, payload, done, err := a.NextFromServer(src, 1<<20)
+		n, op, payload, done, err := a.NextFromServer(src, goimRules)
 		if err != nil || !done || op != w.op || string(payload) != w.payload {
 			t.Fatalf("got %d bytes, op %x, %q, done %v, %v; want %v", n, op, payload, done, err, w)
 		}
 		src = src[n:]
 	}
-	if _, _, _, _, err := a.NextFromServer(frame(true, OpBinary, "x"), 1<<20); !errors.Is(err, errMasked) {
+	if _, _, _, _, err := a.NextFromServer(frame(true, OpBinary, "x"), goimRules); !errors.Is(err, errMasked) {
 		t.Fatalf("masked server frame: %v, want %v", err, errMasked)
 	}
 }
 
-// Bytes of an incomplete frame are shown again and again, in the caller's own
-// buffer: they may only be unmasked once.
+// Headers and control frames that are not complete are shown again and again, in
+// the caller's own buffer: they must be left as they are.
 func TestPartialFrameIsLeftAlone(t *testing.T) {
-	src := frame(true, OpBinary, strings.Repeat("Hello ", 20))
-	buf := bytes.Clone(src)
-	var a Assembler
-	for i := range len(buf) {
-		for range 3 {
-			if n, _, _, done, err := a.Next(buf[:i], testLimit); n != 0 || done || err != nil {
-				t.Fatalf("%d of %d bytes: n %d, done %v, %v", i, len(buf), n, done, err)
+	f := func(src []byte, until int) {
+		t.Helper()
+		buf := bytes.Clone(src)
+		var a Assembler
+		for i := range until {
+			for range 3 {
+				if n, _, _, done, err := a.Next(buf[:i], goimRules); n != 0 || done || err != nil || a.open != nil {
+					t.Fatalf("%d of %d bytes: n %d, done %v, %v", i, len(buf), n, done, err)
+				}
 			}
 		}
+		if !bytes.Equal(buf, src) {
+			t.Fatal("an incomplete frame was changed")
+		}
 	}
-	if !bytes.Equal(buf, src) {
-		t.Fatal("an incomplete frame was changed")
+	ping := frame(true, OpPing, strings.Repeat("?", MaxControl))
+	f(ping, len(ping))
+	f(frame(true, OpBinary, strings.Repeat("Hello ", 200)), 8)
+	if len(ping)-1 >= MaxHeader+MaxControl {
+		t.Fatal("the caller keeps more than Next says")
 	}
-	if _, _, payload, done, err := a.Next(buf, testLimit); !done || err != nil || string(payload) != strings.Repeat("Hello ", 20) {
-		t.Fatalf("got %q, done %v, %v", payload, done, err)
+}
+
+// What is there of a large frame is taken, so that the caller need not keep it;
+// what is announced and does not come costs nothing.
+func TestPartialFrameIsTaken(t *testing.T) {
+	r := &Rules{Limit: 16 << 20}
+	msg := strings.Repeat("0123456789abcdef", 1<<16)
+	src := frame(true, OpBinary, msg)
+	head := len(src) - len(msg)
+	var a Assembler
+	if n, _, _, done, err := a.Next(src[:head], r); n != head || done || err != nil || cap(a.open.buf) != 0 {
+		t.Fatalf("header: n %d, done %v, %v, %d bytes are held", n, done, err, cap(a.open.buf))
+	}
+	for at := head; at < len(src); {
+		end := min(at+1777, len(src))
+		n, op, payload, done, err := a.Next(src[at:end], r)
+		if n != end-at || done != (end == len(src)) || err != nil {
+			t.Fatalf("%d bytes at %d: n %d, done %v, %v", end-at, at, n, done, err)
+		}
+		if at = end; !done {
+			if held, has := cap(a.open.buf), at-head; held > 2*has+64 {
+				t.Fatalf("%d bytes are held for %d", held, has)
+			}
+			continue
+		}
+		if op != OpBinary || string(payload) != msg || a.open != nil {
+			t.Fatalf("op %x, %d bytes, open %v", op, len(payload), a.open)
+		}
 	}
 }
 
@@ -228,7 +241,7 @@ func TestPayloadIsBounded(t *testing.T) {
 	buf := join(frame(true, OpBinary, "first"), frame(true, OpBinary, "second"))
 	want := bytes.Clone(buf)
 	var a Assembler
-	n, _, payload, _, err := a.Next(buf, testLimit)
+	n, _, payload, _, err := a.Next(buf, goimRules)
 	if err != nil || string(payload) != "first" {
 		t.Fatalf("got %q, %v", payload, err)
 	}
@@ -245,7 +258,7 @@ func TestFragmentedPayloadIsReleased(t *testing.T) {
 	var got []byte
 	src := join(frame(false, OpBinary, "one"), frame(true, OpContinuation, "two"), frame(false, OpBinary, "XXXXXX"))
 	for len(src) > 0 {
-		n, _, payload, done, err := a.Next(src, testLimit)
+		n, _, payload, done, err := a.Next(src, goimRules)
 		if err != nil || n == 0 {
 			t.Fatal(n, err)
 		}
@@ -268,13 +281,16 @@ func TestAssemblerAllocs(t *testing.T) {
 	ping := frame(true, OpPing, "x")
 	if n := testing.AllocsPerRun(1000, func() {
 		// Every second run sees its mask undone; the payload does not matter.
-		if n, _, _, done, err := a.Next(src, testLimit); n != len(src) || !done || err != nil {
+		if n, _, _, done, err := a.Next(src, goimRules); n != len(src) || !done || err != nil {
 			t.Fatal(n, done, err)
 		}
-		if n, _, _, done, err := a.Next(ping, testLimit); n != len(ping) || !done || err != nil {
+		if n, _, _, done, err := a.Next(ping, goimRules); n != len(ping) || !done || err != nil {
 			t.Fatal(n, done, err)
 		}
-		if n, _, _, _, err := a.Next(src[:20], testLimit); n != 0 || err != nil {
+		if n, _, _, _, err := a.Next(src[:5], goimRules); n != 0 || err != nil {
+			t.Fatal(n, err)
+		}
+		if n, _, _, _, err := a.Next(ping[:6], goimRules); n != 0 || err != nil {
 			t.Fatal(n, err)
 		}
 	}); n != 0 {

@@ -14,7 +14,7 @@ func TestAppendRequest(t *testing.T) {
 	}
 	// Both ends of this package understand each other, with any key.
 	for _, key := range []string{testKey, "AAAAAAAAAAAAAAAAAAAAAA==", "/////////////////////w=="} {
-		out, req, err := NewUpgrader().Upgrade(nil, AppendRequest(nil, "localhost:3102", "/sub?a=b", key))
+		out, req, err := NewUpgrader(Options{}).Upgrade(nil, AppendRequest(nil, "localhost:3102", "/sub?a=b", key))
 		if err != nil || req.Query != "a=b" || req.Host != "localhost:3102" {
 			t.Fatalf("key %s: %+v, %v", key, req, err)
 		}

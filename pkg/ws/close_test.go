@@ -68,7 +68,7 @@ func TestAppendClose(t *testing.T) {
 	f := func(code StatusCode, reason, want string) {
 		t.Helper()
 		out := AppendClose([]byte("x"), code, reason)
-		h, ok, err := ParseHeader(out[1:])
+		h, ok, err := ParseHeader(out[1:], false)
 		if err != nil || !ok || !h.Fin || h.Masked || h.Op != OpClose || len(out) != 1+h.Size+int(h.Length) {
 			t.Fatalf("AppendClose(%d, %q) = %x: %+v, %v", code, reason, out, h, err)
 		}

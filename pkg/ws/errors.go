@@ -2,7 +2,7 @@ package ws
 
 import "errors"
 
-// ProtocolError says what a peer did that RFC 6455 forbids. The connection must
+// ProtocolError says what a peer did that RFC 6455 or RFC 7692 forbids. The connection must
 // be failed (§7.1.7): Code and Reason belong into the close frame.
 type ProtocolError struct {
 	Code   StatusCode
@@ -25,7 +25,7 @@ func Code(err error) StatusCode {
 
 // Frame headers, RFC 6455 §5.1, §5.2, §5.5.
 var (
-	errReservedBits = &ProtocolError{StatusProtocol, "reserved bits are set and no extension was negotiated"}
+	errReservedBits = &ProtocolError{StatusProtocol, "reserved bits are set that no negotiated extension uses"}
 	errReservedOp   = &ProtocolError{StatusProtocol, "reserved opcode"}
 	errControlFin   = &ProtocolError{StatusProtocol, "fragmented control frame"}
 	errControlSize  = &ProtocolError{StatusProtocol, "control frame of more than 125 bytes"}
@@ -42,6 +42,14 @@ var (
 	errTooBig     = &ProtocolError{StatusTooBig, "message is too big"}
 	errTooMany    = &ProtocolError{StatusPolicy, "message has too many frames"}
 	errTextNoUTF8 = &ProtocolError{StatusInvalidData, "text message is not UTF-8"}
+)
+
+// Compressed messages, RFC 7692 §7.2.2. It names no code for data that is not
+// DEFLATE; 1007 is what common servers send (ws of Node.js, permessage-deflate.js),
+// as for text that is not UTF-8: data that is not what the frame says it is.
+var (
+	errDeflate     = &ProtocolError{StatusInvalidData, "compressed message is not DEFLATE data"}
+	errInflatedBig = &ProtocolError{StatusTooBig, "message is too big once it is inflated"}
 )
 
 // Close frames, RFC 6455 §5.5.1, §7.4.

@@ -35,6 +35,7 @@ const (
 	MaxHeader = 14
 
 	bitFin  = 0x80
+	bitRsv1 = 0x40
 	bitsRsv = 0x70
 	bitMask = 0x80
 
@@ -44,18 +45,21 @@ const (
 
 // Header is the header of one frame.
 type Header struct {
-	Fin    bool // last frame of its message
-	Op     OpCode
-	Masked bool
-	Mask   [4]byte
-	Length int64 // of the payload, in bytes
-	Size   int   // of the header itself, in bytes
+	Fin        bool // last frame of its message
+	Compressed bool // RSV1: first frame of a compressed message (RFC 7692 §6)
+	Op         OpCode
+	Masked     bool
+	Mask       [4]byte
+	Length     int64 // of the payload, in bytes
+	Size       int   // of the header itself, in bytes
 }
 
 // ParseHeader reads the frame header at the start of src. ok is false when src
 // does not hold all of it yet. What is wrong is refused as soon as its byte is
 // there. The error is a *ProtocolError. Whether the frame had to be masked, and
-// whether it may follow the frames before it, is for Assembler to say.
+// whether it may follow the frames before it, is for Assembler to say. deflate
+// says that permessage-deflate was agreed on: RSV1 may then be set in the first
+// frame of a message, but not in continuations and control frames (RFC 7692 §6.1).
 //
 //	 0               1               2               4            4 or 10
 //	+-+-+-+-+-------+-+-------------+---------------+------------+--------
@@ -65,14 +69,15 @@ type Header struct {
 //	+-+-+-+-+-------+-+-------------+---------------+------------+--------
 //
 // RFC 6455 §5.2.
-func ParseHeader(src []byte) (h Header, ok bool, err error) {
+func ParseHeader(src []byte, deflate bool) (h Header, ok bool, err error) {
 	if len(src) == 0 {
 		return Header{}, false, nil
 	}
 	h.Fin = src[0]&bitFin != 0
 	h.Op = OpCode(src[0] & 0x0f)
+	h.Compressed = src[0]&bitRsv1 != 0
 	switch {
-	case src[0]&bitsRsv != 0:
+	case src[0]&bitsRsv != 0 && !(deflate && src[0]&bitsRsv == bitRsv1 && (h.Op == OpText || h.Op == OpBinary)):
 		return Header{}, false, errReservedBits
 	case reservedOps>>h.Op&1 != 0:
 		return Header{}, false, errReservedOp
@@ -130,6 +135,9 @@ func (h Header) Append(dst []byte) []byte {
 	b0, b1 := byte(h.Op), byte(0)
 	if h.Fin {
 		b0 |= bitFin
+	}
+	if h.Compressed {
+		b0 |= bitRsv1
 	}
 	if h.Masked {
 		b1 = bitMask

@@ -45,7 +45,7 @@ func TestHeader(t *testing.T) {
 	f := func(src string, want Header) {
 		t.Helper()
 		b := unhex(t, src)
-		h, ok, err := ParseHeader(append(b, 0xee)) // something follows
+		h, ok, err := ParseHeader(append(b, 0xee), true) // something follows
 		if err != nil || !ok {
 			t.Fatalf("ParseHeader(%s): ok %v, %v", src, ok, err)
 		}
@@ -57,7 +57,7 @@ func TestHeader(t *testing.T) {
 			t.Fatalf("Append(%+v): got %x, want %x", want, out[1:], b)
 		}
 		for n := range b {
-			if _, ok, err := ParseHeader(b[:n]); ok || err != nil {
+			if _, ok, err := ParseHeader(b[:n], true); ok || err != nil {
 				t.Fatalf("ParseHeader of %d of %d bytes: ok %v, %v", n, len(b), ok, err)
 			}
 		}
@@ -76,21 +76,23 @@ func TestHeader(t *testing.T) {
 	f("827f 7fffffffffffffff", Header{Fin: true, Op: OpBinary, Length: 1<<63 - 1})
 	f("8185 37fa213d", Header{Fin: true, Op: OpText, Masked: true, Mask: testMask, Length: 5})
 	f("82fe 0100 37fa213d", Header{Fin: true, Op: OpBinary, Masked: true, Mask: testMask, Length: 256})
+	f("c100", Header{Fin: true, Compressed: true, Op: OpText})
+	f("427e 007e", Header{Compressed: true, Op: OpBinary, Length: 126})
 	f("82ff 0000000100000000 37fa213d", Header{Fin: true, Op: OpBinary, Masked: true, Mask: testMask, Length: 1 << 32})
 }
 
 // What ParseHeader refuses, each as soon as the byte that is wrong is there.
 func TestHeaderRefused(t *testing.T) {
-	f := func(src string, want error) {
+	g := func(src string, want error, deflate bool) {
 		t.Helper()
 		b := unhex(t, src)
 		for n := range b {
-			if _, ok, err := ParseHeader(b[:n]); ok || err != nil {
+			if _, ok, err := ParseHeader(b[:n], deflate); ok || err != nil {
 				t.Fatalf("ParseHeader of %d bytes of %s: ok %v, %v", n, src, ok, err)
 			}
 		}
 		for _, tail := range []string{"", "00", "ffffffffffffffffffffffffffff"} {
-			_, ok, err := ParseHeader(append(b[:len(b):len(b)], unhex(t, tail)...))
+			_, ok, err := ParseHeader(append(b[:len(b):len(b)], unhex(t, tail)...), deflate)
 			if ok || !errors.Is(err, want) {
 				t.Fatalf("ParseHeader(%s %s): ok %v, %v; want %v", src, tail, ok, err, want)
 			}
@@ -99,8 +101,16 @@ func TestHeaderRefused(t *testing.T) {
 			}
 		}
 	}
+	f := func(src string, want error) { t.Helper(); g(src, want, false); g(src, want, true) }
+
+	// RFC 7692 §6: RSV1 is for the first frame of a message, once agreed on.
+	for _, src := range []string{"c1", "c2", "41", "42"} {
+		g(src, errReservedBits, false)
+	}
+	for _, src := range []string{"c0", "40", "c8", "c9", "ca", "48", "c3", "e1", "d2", "f2"} {
+		f(src, errReservedBits)
+	}
 	// §5.2: RSV1, RSV2, RSV3.
-	f("c2", errReservedBits)
 	f("a2", errReservedBits)
 	f("92", errReservedBits)
 	f("f2", errReservedBits)
@@ -130,7 +140,7 @@ func TestFrameExamples(t *testing.T) {
 	f := func(src string, fin bool, op OpCode, payload string) {
 		t.Helper()
 		b := unhex(t, src)
-		h, ok, err := ParseHeader(b)
+		h, ok, err := ParseHeader(b, false)
 		if err != nil || !ok || h.Fin != fin || h.Op != op {
 			t.Fatalf("%s: got %+v, ok %v, %v", src, h, ok, err)
 		}
@@ -223,12 +233,12 @@ func TestFrameAllocs(t *testing.T) {
 		}
 	}
 	f("ParseHeader", func() {
-		if h, ok, err := ParseHeader(frame); !ok || err != nil || h.Length != 200 {
+		if h, ok, err := ParseHeader(frame, false); !ok || err != nil || h.Length != 200 {
 			t.Fatal(h, ok, err)
 		}
 	})
 	f("ParseHeader, refused", func() {
-		if _, _, err := ParseHeader(frame[1:]); err == nil {
+		if _, _, err := ParseHeader(frame[1:], false); err == nil {
 			t.Fatal("no error")
 		}
 	})

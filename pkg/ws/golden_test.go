@@ -47,7 +47,7 @@ func TestGoldenFromServer(t *testing.T) {
 			t.Fatalf("%s: appended %x, want %x", name, out, src)
 		}
 		var a Assembler
-		n, gotOp, got, done, err := a.NextFromServer(slices.Clone(src), 1<<20)
+		n, gotOp, got, done, err := a.NextFromServer(slices.Clone(src), &Rules{Limit: 1 << 20})
 		if n != len(src) || gotOp != op || string(got) != payload || !done || err != nil {
 			t.Fatalf("%s: %d bytes, op %x, %x, done %v, %v", name, n, gotOp, got, done, err)
 		}

@@ -62,10 +62,8 @@ func cutField(line []byte) (name, value []byte, ok bool) {
 	if i < 1 {
 		return nil, nil, false
 	}
-	for _, c := range line[:i] {
-		if !tokenChars.has(c) {
-			return nil, nil, false
-		}
+	if !tokenChars.all(line[:i]) {
+		return nil, nil, false
 	}
 	return line[:i], bytes.Trim(line[i+1:], " \t"), true
 }
@@ -111,6 +109,16 @@ func newCharSet(chars string) (s charSet) {
 }
 
 func (s *charSet) has(c byte) bool { return c < 0x80 && s[c>>6]>>(c&63)&1 != 0 }
+
+// all says that b has no other characters.
+func (s *charSet) all(b []byte) bool {
+	for _, c := range b {
+		if !s.has(c) {
+			return false
+		}
+	}
+	return true
+}
 
 const alphanumeric = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 

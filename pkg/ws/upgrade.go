@@ -1,138 +1,110 @@
 package ws
 
-import (
-	"bytes"
-	"encoding/base64"
-	"errors"
-	"io"
-
-	gobwas "github.com/gobwas/ws"
-)
-
 // Path is where clients connect (goim server_websocket.go).
 const Path = "/sub"
+
+// Options are what listeners differ in. The zero value takes every origin at
+// Path and no extension.
+type Options struct {
+	// Origins are those whose pages may connect; CheckOrigins says what they may
+	// be, and entries that it refuses allow nothing. None: all may. A request
+	// without an Origin is not a browser's and always may.
+	Origins []string
+	// AnyPath takes every path, not only Path.
+	AnyPath bool
+	// Deflate takes offers of permessage-deflate (RFC 7692).
+	Deflate bool
+}
 
 // Upgrade is what a server may want to know of an accepted request. Origin and
 // Cookie are "" if the request had none, Query if it had none or an empty one.
 type Upgrade struct {
 	Path, Query, Host, Origin, Cookie string
+
+	// Protocol is the subprotocol the client offered first; the answer chose it.
+	// "" if it offered none.
+	Protocol string
+	// Deflate says that permessage-deflate was agreed on: messages may be
+	// compressed in both directions, each on its own (no context takeover).
+	Deflate bool
 }
 
 // Upgrader is the server's side of the opening handshake (RFC 6455 §4.2). It is
 // not safe for concurrent use, since its scratch memory is used again: there is
 // one per event loop.
 type Upgrader struct {
-	gobwas gobwas.Upgrader // its hooks write to what follows
-	pipe   pipe            // what it reads from and writes to
-	req    Upgrade
-	seen   seen
+	// Set by NewUpgrader, then read-only.
+	anyPath bool
+	deflate bool
+	origins origins
 
 	// What the last request brought: clients of one server mostly bring the
 	// same, so that most handshakes need no string of their own.
-	host, origin string
-}
-
-// seen has the headers that were there, of those that may be there once.
-type seen struct{ host, origin, cookie bool }
-
-// pipe gives gobwas the head to read and takes the answer it writes.
-type pipe struct{ in, out []byte }
-
-func (p *pipe) Read(b []byte) (int, error) {
-	if len(p.in) == 0 {
-		return 0, io.EOF
-	}
-	n := copy(b, p.in)
-	p.in = p.in[n:]
-	return n, nil
-}
-
-func (p *pipe) Write(b []byte) (int, error) {
-	p.out = append(p.out, b...)
-	return len(b), nil
+	path, host, origin, protocol string
 }
 
 // NewUpgrader makes an Upgrader for one event loop.
-func NewUpgrader() *Upgrader {
-	u := new(Upgrader)
-	u.gobwas.OnRequest = u.onRequest
-	u.gobwas.OnHost = u.onHost
-	u.gobwas.OnHeader = u.onHeader
-	return u
+func NewUpgrader(o Options) *Upgrader {
+	return &Upgrader{anyPath: o.AnyPath, deflate: o.Deflate, origins: newOrigins(o.Origins)}
 }
 
 // Upgrade reads a request head, as long as Head said, and appends the complete
 // HTTP answer to dst: 101, or one that says what is wrong and what is allowed.
 // With an error, which is an *UpgradeError, out must be sent and the connection
-// closed. head is left as it is and not referred to afterwards. The answer is
-// goim's (docs/protocol.md §3.1); unlike goim's, refusals have one too.
+// closed. head is left as it is and not referred to afterwards. To a request
+// that offers nothing the answer is goim's (docs/protocol.md §3.1); unlike
+// goim's, refusals have one too.
 //
-// It allocates once per request, in gobwas, and for a query, a cookie, and a
-// host or origin other than the last one's.
+// Of several subprotocols the first is chosen, whatever it is: Chromium fails a
+// connection whose offers are not answered, and goim's clients offer all sorts.
+//
+// It allocates for a query, a cookie, and a path, host, origin or subprotocol other
+// than the last one's.
 func (u *Upgrader) Upgrade(dst, head []byte) (out []byte, req Upgrade, err error) {
-	if refused := checkHead(head); refused != nil {
+	var r clientRequest
+	refused := r.read(head, u.anyPath)
+	if refused == nil && r.origin != nil && !u.origins.allow(r.origin) {
+		refused = errForbidden
+	}
+	if refused != nil {
 		return append(dst, refused.answer...), Upgrade{}, refused
 	}
-	u.req, u.seen = Upgrade{}, seen{}
-	u.pipe = pipe{in: head, out: dst}
-	_, err = u.gobwas.Upgrade(&u.pipe)
-	out, req = u.pipe.out, u.req
-	u.pipe, u.req = pipe{}, Upgrade{}
-	if err != nil {
-		refused := translate(err)
-		return append(out[:len(dst)], refused.answer...), Upgrade{}, refused
+	req = Upgrade{
+		Path: keep(&u.path, r.path), Query: string(r.query), Host: keep(&u.host, r.host),
+		Cookie: string(r.cookie), Deflate: u.deflate && r.deflate,
 	}
-	return out, req, nil
+	if r.origin != nil {
+		req.Origin = keep(&u.origin, r.origin)
+	}
+	if r.protocol != nil {
+		req.Protocol = keep(&u.protocol, r.protocol)
+	}
+	return u.appendAnswer(dst, &r), req, nil
 }
 
-func (u *Upgrader) onRequest(uri []byte) error {
-	path, query, _ := bytes.Cut(uri, questionMark)
-	if string(path) != Path {
-		return errPath
+// appendAnswer appends the 101, with what was chosen of the client's offers.
+func (u *Upgrader) appendAnswer(dst []byte, r *clientRequest) []byte {
+	accept := accept(r.key)
+	dst = append(dst, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "...)
+	dst = append(append(dst, accept[:]...), "\r\n"...)
+	if r.protocol != nil {
+		dst = append(append(append(dst, "Sec-WebSocket-Protocol: "...), r.protocol...), "\r\n"...)
 	}
-	u.req.Path, u.req.Query = Path, string(query)
-	return nil
+	if u.deflate && r.deflate {
+		dst = append(dst, deflateAnswer...)
+		if r.serverBits {
+			dst = append(dst, "; server_max_window_bits=15"...)
+		}
+		dst = append(dst, "\r\n"...)
+	}
+	return append(dst, "\r\n"...)
 }
 
-func (u *Upgrader) onHost(host []byte) error {
-	if u.seen.host {
-		return errHost
-	}
-	u.seen.host = true
-	for _, c := range host {
-		if !hostChars.has(c) {
-			return errHost
-		}
-	}
-	u.req.Host = keep(&u.host, host)
-	return nil
-}
-
-// onHeader sees the headers that gobwas has no use for. name is in canonical
-// form.
-func (u *Upgrader) onHeader(name, value []byte) error {
-	switch string(name) {
-	case "Origin":
-		if u.seen.origin {
-			return errOrigin
-		}
-		u.seen.origin = true
-		u.req.Origin = keep(&u.origin, value)
-	case "Cookie":
-		if u.seen.cookie {
-			return errCookie
-		}
-		u.seen.cookie = true
-		u.req.Cookie = string(value)
-	case "Content-Length":
-		if string(value) != "0" {
-			return errBody
-		}
-	case "Transfer-Encoding":
-		return errBody
-	}
-	return nil
-}
+// deflateAnswer promises that no message of ours refers to one before it, and
+// demands the same (RFC 7692 §7.1.1): a window kept for each connection would cost
+// 32 KiB and more of them. client_max_window_bits is never in it, which §7.1.2.2
+// allows: we read every window.
+const deflateAnswer = "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover"
 
 // keep makes a string of b, or gives out the last one if it is the same.
 func keep(last *string, b []byte) string {
@@ -143,111 +115,3 @@ func keep(last *string, b []byte) string {
 }
 
 var questionMark = []byte("?")
-
-// refusals has our answer for each of gobwas's errors.
-var refusals = []struct {
-	from error
-	to   *UpgradeError
-}{
-	{gobwas.ErrHandshakeBadProtocol, errVersion},
-	{gobwas.ErrHandshakeBadMethod, errMethod},
-	{gobwas.ErrHandshakeBadHost, errHost},
-	{gobwas.ErrHandshakeBadUpgrade, errNoUpgrade},
-	{gobwas.ErrHandshakeBadConnection, errConnection},
-	{gobwas.ErrHandshakeBadSecKey, errKey},
-	{gobwas.ErrHandshakeBadSecVersion, errNoVersion},
-	{gobwas.ErrHandshakeUpgradeRequired, errWSVersion},
-}
-
-func translate(err error) *UpgradeError {
-	if e := (*UpgradeError)(nil); errors.As(err, &e) {
-		return e
-	}
-	for _, r := range refusals {
-		if errors.Is(err, r.from) {
-			return r.to
-		}
-	}
-	return errRequest
-}
-
-// checkHead refuses what gobwas would let pass or answer with nothing: anything
-// but the strict grammar, and repeated headers of which it would take the last.
-func checkHead(head []byte) *UpgradeError {
-	line, rest, ok := cutLine(head)
-	if !ok {
-		return errRequest
-	}
-	if err := checkRequestLine(line); err != nil {
-		return err
-	}
-	var key, version bool
-	for {
-		if line, rest, ok = cutLine(rest); !ok {
-			return errLine
-		}
-		if len(line) == 0 {
-			break
-		}
-		name, value, ok := cutField(line)
-		switch {
-		case !ok:
-			return errLine
-		case is(name, "sec-websocket-key"):
-			if key || !validKey(value) {
-				return errKey
-			}
-			key = true
-		case is(name, "sec-websocket-version"):
-			if version {
-				return errNoVersion
-			}
-			version = true
-		}
-	}
-	if len(rest) > 0 {
-		return errRequest // longer than Head said
-	}
-	return nil
-}
-
-// checkRequestLine holds the first line to RFC 9112 §3: a token, a target of
-// visible ASCII without a fragment, HTTP/1.1, with one space between.
-func checkRequestLine(line []byte) *UpgradeError {
-	method, rest, ok1 := bytes.Cut(line, space)
-	target, version, ok2 := bytes.Cut(rest, space)
-	if !ok1 || !ok2 || len(method) == 0 || len(target) == 0 {
-		return errRequest
-	}
-	for _, c := range method {
-		if !tokenChars.has(c) {
-			return errRequest
-		}
-	}
-	for _, c := range target {
-		if c <= ' ' || c >= 0x7f || c == '#' {
-			return errRequest
-		}
-	}
-	if string(version) == "HTTP/1.1" {
-		return nil
-	}
-	if len(version) == len("HTTP/1.1") && string(version[:5]) == "HTTP/" && version[6] == '.' {
-		return errVersion
-	}
-	return errRequest
-}
-
-var space = []byte(" ")
-
-// keySize is 16 bytes in base64, RFC 6455 §4.1.
-const keySize = 24
-
-func validKey(value []byte) bool {
-	var raw [18]byte
-	if len(value) != keySize {
-		return false
-	}
-	n, err := base64.StdEncoding.Decode(raw[:], value)
-	return err == nil && n == 16
-}

@@ -15,7 +15,7 @@ func BenchmarkParseUnmask(b *testing.B) {
 			b.SetBytes(int64(len(src)))
 			b.ReportAllocs()
 			for b.Loop() {
-				h, ok, err := ParseHeader(src)
+				h, ok, err := ParseHeader(src, false)
 				if !ok || err != nil {
 					b.Fatal(err)
 				}
@@ -34,7 +34,7 @@ func BenchmarkNext(b *testing.B) {
 			b.SetBytes(int64(len(src)))
 			b.ReportAllocs()
 			for b.Loop() {
-				if n, _, _, done, err := a.Next(src, 4112); n != len(src) || !done || err != nil {
+				if n, _, _, done, err := a.Next(src, goimRules); n != len(src) || !done || err != nil {
 					b.Fatal(n, done, err)
 				}
 			}
@@ -56,8 +56,28 @@ func BenchmarkAppendFrame(b *testing.B) {
 	}
 }
 
+// A large frame that arrives in the pieces of a socket.
+func BenchmarkNextPieces(b *testing.B) {
+	src := AppendClientFrame(nil, OpText, testMask, []byte(chat(16<<20)))
+	frame := make([]byte, len(src))
+	r := &Rules{Limit: 16 << 20}
+	var a Assembler
+	b.SetBytes(int64(len(src)))
+	b.ReportAllocs()
+	for b.Loop() {
+		copy(frame, src)
+		for at := 0; at < len(frame); {
+			n, _, _, _, err := a.Next(frame[at:min(at+64<<10, len(frame))], r)
+			if n == 0 || err != nil {
+				b.Fatal(n, err)
+			}
+			at += n
+		}
+	}
+}
+
 func BenchmarkUpgrade(b *testing.B) {
-	u := NewUpgrader()
+	u := NewUpgrader(Options{})
 	head := []byte(request(b, "", "Origin: https://app.example.com", "", "User-Agent: bench"))
 	dst := make([]byte, 0, 1024)
 	b.ReportAllocs()

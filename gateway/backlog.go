@@ -1,0 +1,176 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/halley-im/halley/pkg/rooms"
+)
+
+// A session is behind when its socket has not taken all that was written to it.
+// gnet then holds the rest of that write and nothing more: what comes meanwhile
+// waits in side.pending, by reference, and is written when the socket has taken
+// the rest, merged. gnet tells nobody when that is, so we look every pollBehind.
+
+// backlog is what a session that is behind costs.
+type backlog struct {
+	bytes   int    // of pending
+	since   uint32 // loop.now when it went over max_outbound; 0: it is not
+	counted int64  // its part of Server.backlog
+}
+
+const (
+	pollBehind = 20 * time.Millisecond
+	// A burst that the kernel does not take at once is not a slow reader: a session
+	// may be over max_outbound for slowTime, and by hardOutbound times never.
+	slowTime     = time.Second
+	hardOutbound = 16
+	// drainChunk is written to a socket that takes more, at a time.
+	drainChunk = 64 << 10
+)
+
+// fellBehind is called when gnet holds back what was written to s.
+func (l *loop) fellBehind(s *session) {
+	if !s.is(flagBehind) {
+		s.mark(flagBehind)
+		l.behind = append(l.behind, s.id())
+		x := l.sideOf(s)
+		for _, m := range x.pending {
+			x.backlog.bytes += len(m.inner)
+		}
+	}
+	l.weigh(s)
+	l.poll.in(pollBehind)
+}
+
+// weigh counts what s costs and acts on it: it may be closed.
+func (l *loop) weigh(s *session) {
+	b := &s.side.backlog
+	held := s.conn.OutboundBuffered() + b.bytes
+	cost := int64(held + l.srv.kernelBuffer)
+	l.srv.backlog.Add(cost - b.counted)
+	b.counted = cost
+	bound := l.srv.maxOutbound(s)
+	switch {
+	case held <= bound:
+		b.since = 0
+	case b.since == 0:
+		b.since = max(1, l.now)
+	}
+	if held > hardOutbound*bound || b.since != 0 && int32(l.now-b.since) > ticks(slowTime) {
+		l.close(s, closeSlow)
+	}
+}
+
+// maxOutbound bounds what may wait for s, in bytes. The echo service must give
+// back what it has taken.
+func (srv *Server) maxOutbound(s *session) int {
+	if s.form.isEcho() {
+		return 2 * maxEcho
+	}
+	return srv.cfg.MaxOutbound
+}
+
+// relieve closes those that have been behind for longest while the node's budget
+// is exceeded.
+func (l *loop) relieve() {
+	for i := 0; i < len(l.behind) && l.srv.backlog.Load() > l.srv.maxBacklog; i++ {
+		if s := l.table.get(l.behind[i]); s != nil && s.is(flagBehind) && s.state < stateClosing {
+			l.detach(s, closeBudget)
+			l.hangUp(s)
+		}
+	}
+}
+
+// admits says that m may be queued for s, which is behind. What the room's policy
+// drops instead is counted.
+func (l *loop) admits(s *session, m *message) bool {
+	x := s.side
+	policy := rooms.Close
+	if r := s.room; r != nil && m.room == r.node {
+		policy = r.options.Slow
+	}
+	if policy == rooms.Conflate && l.conflated(x, m) {
+		return false
+	}
+	if policy == rooms.Drop && s.conn.OutboundBuffered()+x.backlog.bytes+len(m.inner) > l.srv.maxOutbound(s) {
+		l.srv.m.slowDropped.Inc()
+		return false
+	}
+	x.backlog.bytes += len(m.inner)
+	l.weigh(s)
+	if l.srv.backlog.Load() > l.srv.maxBacklog {
+		l.relieve()
+	}
+	return s.live()
+}
+
+// conflated puts m in the place of the message of its room that waits already; it
+// reports whether there was one.
+func (l *loop) conflated(x *side, m *message) bool {
+	for i, old := range x.pending {
+		if old.room == m.room {
+			x.pending[i] = m
+			x.backlog.bytes += len(m.inner) - len(old.inner)
+			l.srv.m.conflated.Inc()
+			return true
+		}
+	}
+	return false
+}
+
+// pollMail is the mail that looks at the sessions that are behind.
+type pollMail struct{}
+
+func (pollMail) run(l *loop) {
+	l.poll.set = false
+	kept := l.behind[:0]
+	for _, id := range l.behind {
+		if s := l.table.get(id); s != nil && s.is(flagBehind) && l.catchUp(s) {
+			kept = append(kept, id)
+		}
+	}
+	clear(l.behind[len(kept):])
+	l.behind = kept
+	l.relieve()
+	if len(l.behind) > 0 {
+		l.poll.in(pollBehind)
+	}
+}
+
+// catchUp writes what waits for s as far as its socket takes it. It reports
+// whether s is still behind.
+func (l *loop) catchUp(s *session) (still bool) {
+	defer l.recovered(s)
+	x := s.side
+	for budget := l.srv.cfg.MaxOutbound; s.conn.OutboundBuffered() == 0 && budget > 0; {
+		if len(x.pending) == 0 {
+			l.caughtUp(s)
+			return false
+		}
+		n, size := 0, 0
+		for n < len(x.pending) && (n == 0 || size < drainChunk) {
+			size += len(x.pending[n].inner)
+			n++
+		}
+		l.merged = l.appendPushes(l.merged[:0], s.form, x.pending[:n])
+		l.pushed += n
+		x.pending = x.pending[:copy(x.pending, x.pending[n:])]
+		x.backlog.bytes -= size
+		budget -= size
+		l.write(s, l.merged)
+		if !s.live() {
+			return s.is(flagBehind)
+		}
+	}
+	l.weigh(s)
+	return s.is(flagBehind)
+}
+
+// caughtUp ends being behind, also when the session ends.
+func (l *loop) caughtUp(s *session) {
+	s.unmark(flagBehind)
+	l.srv.backlog.Add(-s.side.backlog.counted)
+	s.side.backlog = backlog{}
+	l.putPending(s.side)
+	l.tidy(s)
+}

@@ -1,0 +1,79 @@
+package gateway
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/halley-im/halley/pkg/protocol"
+	"github.com/halley-im/halley/pkg/rpc"
+	"github.com/halley-im/halley/pkg/testkit"
+)
+
+// A drain tells clients that asked for it where to go and when, the others
+// nothing, refuses new ones with the same, and closes all with 1012.
+func TestDrainHints(t *testing.T) {
+	r := start(t, func(c *Config) { c.DrainTimeout = 2 * time.Second })
+	r.others.Store(&[]rpc.LeaseNode{{ID: "gw2", Host: "gw2.example.com", WSPort: 3102}})
+	asked, not := testkit.DialWS(t, r.ws), testkit.DialWS(t, r.ws)
+	asked.Auth(`{"key":"a","hints":true}`)
+	not.Auth(`{"key":"b"}`)
+	go r.stop()
+	var got hint
+	p := asked.RecvOp(protocol.OpDisconnectReply)
+	if err := json.Unmarshal(p.Body, &got); err != nil {
+		t.Fatalf("%s: %v", p.Body, err)
+	}
+	if got.Reason != "drain" || got.ReconnectMS < 0 || got.ReconnectMS > 500 || len(got.Nodes) != 1 || got.Nodes[0] != "ws://gw2.example.com:3102/sub" {
+		t.Errorf("the hint is %s", p.Body)
+	}
+	if r.Healthy() == nil {
+		t.Error("healthy while draining")
+	}
+	expectBusy(t, r.ws, closeDrain, "ws://gw2.example.com:3102/sub")
+	if rest := asked.ExpectClosed(); len(rest) != 0 {
+		t.Errorf("one that was told got %+v", rest)
+	}
+	if rest := not.ExpectClosed(); len(rest) != 0 {
+		t.Errorf("one that did not ask got %+v", rest)
+	}
+	if asked.CloseCode() != 1012 || not.CloseCode() != 1012 {
+		t.Errorf("close codes %d and %d", asked.CloseCode(), not.CloseCode())
+	}
+	r.stop()
+}
+
+// gateway.drain_rate spreads the closing over ticks; the deadline still holds.
+func TestDrainRate(t *testing.T) {
+	l, _, conns := fakeRoom(t, 1000)
+	l.srv.cfg.DrainRate = 100
+	l.conns.Store(1000)
+	l.srv.open.Store(1000)
+	l.srv.draining.Store(true)
+	l.srv.drainBy.Store(10_000)
+	closed := func() (n int) {
+		for _, c := range conns {
+			if s := c.ctx.(*session); s.state >= stateClosing {
+				n++
+			}
+		}
+		return n
+	}
+	l.now = 1
+	for range 20 { // 2 s
+		l.drainSome()
+		l.now++
+	}
+	if n := closed(); n < 100 || n > 300 {
+		t.Errorf("%d closed in 2 s at 100 per second", n)
+	}
+	l.srv.cfg.DrainRate = 0
+	l.drain.deadline = l.now + 1
+	for range 12 {
+		l.drainSome()
+		l.now++
+	}
+	if n := closed(); n != 1000 {
+		t.Errorf("%d of 1,000 are closed at the deadline", n)
+	}
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"log/slog"
+	"os"
+	"runtime/debug"
+
+	"github.com/halley-im/halley/gateway"
+	"github.com/halley-im/halley/pkg/sysmem"
+)
+
+const (
+	// gcPercent is what may be added to the live heap before it is collected. A
+	// gateway's heap is nearly all connections and its hot paths allocate nothing, so
+	// a small share costs little.
+	gcPercent = 50
+	// goShare is the part of the memory that is left to Go after the sockets: the
+	// rest is for stacks of threads, mapped files, and what the kernel needs.
+	goShare = 0.9
+	// backlogShare is the default of gateway.max_backlog, of the memory.
+	backlogShare = 0.25
+)
+
+// limitMemory settles what depends on the memory this process may use: Go's
+// collector, unless GOGC and GOMEMLIMIT say otherwise, and gateway.max_backlog.
+func limitMemory(cfg *gateway.Config, r roles, system sysmem.System, log *slog.Logger) {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	memory := system.Cgroup().Limit
+	limited := memory > 0
+	if !limited {
+		memory = system.Machine().Limit
+	}
+	if cfg.MaxBacklog == 0 {
+		cfg.MaxBacklog = max(minBacklog, int(backlogShare*float64(memory)))
+	}
+	if !limited || os.Getenv("GOMEMLIMIT") != "" {
+		return
+	}
+	left := memory
+	if r.has(roleGateway) {
+		left = max(memory/4, memory-cfg.KernelMemory())
+	}
+	debug.SetMemoryLimit(int64(goShare * float64(left)))
+	log.Info("memory limit", "cgroup", memory, "go", int64(goShare*float64(left)))
+}
+
+// minBacklog is what a gateway without a known memory lets wait for its clients.
+const minBacklog = 64 << 20
