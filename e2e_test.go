@@ -41,6 +41,11 @@ var scenarios = []struct {
 	{"im-cloud REST", imCloud},
 	{"online counts", onlineCounts},
 	{"node list", nodeList},
+	{"im-cloud clients", imClients},
+	{"one message in every form", everyForm},
+	{"push to all with a speed", pushPaced},
+	{"full node names others", fullNode},
+	{"drained by a call", drainedByCall},
 	{"job killed", jobKilled},
 	{"gateway killed", gatewayKilled},
 	{"gateway stopped", gatewayStopped},
@@ -76,7 +81,7 @@ func wantPush(t testing.TB, c *testkit.Client, op protocol.Op, body string) {
 
 func fourPushes(t *testing.T, s *system) {
 	mid := int64(1000)
-	for name, dial := range s.dialers() {
+	for name, dial := range s.transports() {
 		mid++
 		c := dial(t)
 		c.Auth(authToken(mid, "four-"+name, "four://"+name, 1000))
@@ -93,7 +98,7 @@ func fourPushes(t *testing.T, s *system) {
 }
 
 func acceptsFilter(t *testing.T, s *system) {
-	for name, dial := range s.dialers() {
+	for name, dial := range s.transports() {
 		c := dial(t)
 		c.Auth(authToken(2000, "accepts-"+name, "accepts://"+name, 1))
 		key := func(op int, body string) {
@@ -116,7 +121,7 @@ func acceptsFilter(t *testing.T, s *system) {
 }
 
 func changeRoom(t *testing.T, s *system) {
-	for name, dial := range s.dialers() {
+	for name, dial := range s.transports() {
 		c := dial(t)
 		c.Auth(authToken(0, "", "change://a-"+name))
 		c.Send(protocol.Packet{Op: protocol.OpChangeRoom, Seq: 3, Body: []byte("change://b-" + name)})

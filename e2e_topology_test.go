@@ -157,10 +157,24 @@ func (p *proc) tail() string {
 
 // startAll is one process on embedded parts.
 func startAll(t testing.TB) *system {
-	p := spawn(t, "all", "--gateway.id", "gw-1",
-		"--gateway.tcp-addr", "127.0.0.1:0", "--gateway.ws-addr", "127.0.0.1:0", "--gateway.internal-addr", "127.0.0.1:0",
-		"--logic.rest-addr", "127.0.0.1:0", "--logic.internal-addr", "127.0.0.1:0", "--job.internal-addr", "127.0.0.1:0")
+	p := spawnAll(t, "gw-1")
 	return &system{name: "all", gateways: []*proc{p}, logics: []*proc{p}}
+}
+
+func spawnAll(t testing.TB, id string, more ...string) *proc {
+	args := append([]string{"all", "--logic.rest-addr", "127.0.0.1:0", "--logic.internal-addr", "127.0.0.1:0",
+		"--job.internal-addr", "127.0.0.1:0"}, gatewayArgs(t, id)...)
+	return spawn(t, append(args, more...)...)
+}
+
+// gatewayArgs are a gateway with every listener there is.
+func gatewayArgs(t testing.TB, id string) []string {
+	cert, key := testkit.Certificate(t)
+	args := []string{"--gateway.id", id, "--gateway.compression", "--gateway.tls-cert", cert, "--gateway.tls-key", key}
+	for _, addr := range []string{"tcp", "ws", "wss", "im-tcp", "im-ws", "internal"} {
+		args = append(args, "--gateway."+addr+"-addr", "127.0.0.1:0")
+	}
+	return args
 }
 
 // startSplit is two processes of each role over real Redis and real Kafka.
@@ -185,9 +199,17 @@ func startSplit(t testing.TB) *system {
 	return s
 }
 
-func (s *system) addGateway(t testing.TB, id string, logics []string) *proc {
-	return spawn(t, "gateway", "--gateway.id", id, "--gateway.tcp-addr", "127.0.0.1:0", "--gateway.ws-addr", "127.0.0.1:0",
-		"--gateway.internal-addr", "127.0.0.1:0", "--gateway.logic-addrs", strings.Join(logics, ","), "--cluster.secret", "e2e")
+func (s *system) addGateway(t testing.TB, id string, logics []string, more ...string) *proc {
+	args := append([]string{"gateway", "--gateway.logic-addrs", strings.Join(logics, ","), "--cluster.secret", "e2e"}, gatewayArgs(t, id)...)
+	return spawn(t, append(args, more...)...)
+}
+
+// another is one more gateway; in "all", which has only one, a system of its own.
+func (s *system) another(t testing.TB, id string, more ...string) *proc {
+	if !s.split() {
+		return spawnAll(t, id, more...)
+	}
+	return s.addGateway(t, id, []string{s.logics[1].ready.Logic["internal_addr"]}, more...)
 }
 
 func random(t testing.TB) string {
@@ -204,6 +226,27 @@ func (s *system) dialers() map[string]func(t testing.TB) *testkit.Client {
 	for i, g := range s.gateways {
 		m[fmt.Sprintf("gw%d-tcp", i+1)] = func(t testing.TB) *testkit.Client { return testkit.DialTCP(t, g.ready.Gateway["tcp_addr"]) }
 		m[fmt.Sprintf("gw%d-ws", i+1)] = func(t testing.TB) *testkit.Client { return testkit.DialWS(t, g.ready.Gateway["ws_addr"]) }
+	}
+	return m
+}
+
+// transports are a client on every gateway in every form.
+func (s *system) transports() map[string]func(t testing.TB) *testkit.Client {
+	m := map[string]func(t testing.TB) *testkit.Client{}
+	for i, g := range s.gateways {
+		for name, o := range map[string]testkit.Options{
+			"tcp": {}, "ws": {WS: true}, "ws-deflate": {WS: true, Deflate: true}, "json": {WS: true, JSON: true},
+			"json-deflate": {WS: true, JSON: true, Deflate: true},
+			"tls-tcp":      {TLS: true}, "wss": {TLS: true, WS: true}, "wss-json": {TLS: true, WS: true, JSON: true},
+		} {
+			key := map[bool]string{false: "tcp_addr", true: "ws_addr"}[o.WS]
+			if o.TLS {
+				key = "wss_addr"
+			}
+			m[fmt.Sprintf("gw%d-%s", i+1, name)] = func(t testing.TB) *testkit.Client {
+				return testkit.Dial(t, g.ready.Gateway[key], o)
+			}
+		}
 	}
 	return m
 }
