@@ -209,11 +209,12 @@ func TestMemoryShort(t *testing.T) {
 		t.Helper()
 		r.overMemory.Store(was)
 		defer r.overMemory.Store(false)
-		short := r.memoryShort(sysmem.New(fstest.MapFS{
+		system := sysmem.New(fstest.MapFS{
 			"proc/self/cgroup":             {Data: []byte("0::/\n")},
 			"sys/fs/cgroup/memory.max":     {Data: []byte("1000\n")},
 			"sys/fs/cgroup/memory.current": {Data: []byte(used)},
-		}))
+		})
+		short := r.memoryShort(system, system.Cgroup())
 		if short != want {
 			t.Errorf("%s of 1000 used, over before: %v; short: %v", used, was, short)
 		}

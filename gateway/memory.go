@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	// sampleEvery is how often the memory in use is compared with its budgets.
-	sampleEvery = 100 * time.Millisecond
+	// sampleEvery is how often the memory in use is compared with its budgets: 100 µs
+	// of reading files. At 20,000 new clients a second 90 MB come in between.
+	sampleEvery = 500 * time.Millisecond
 	// kernelPerConn is what the kernel holds for an idle connection, in bytes:
 	// socket, inode, file, dentry, epoll item (4.2 to 4.6 KB by slabinfo).
 	kernelPerConn = 4600
@@ -21,6 +22,7 @@ const (
 
 // watchMemory refuses new connections while memory is short, until ctx ends.
 func (srv *Server) watchMemory(ctx context.Context, system sysmem.System) {
+	cgroup := system.Cgroup()
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	for {
@@ -29,7 +31,7 @@ func (srv *Server) watchMemory(ctx context.Context, system sysmem.System) {
 			return
 		case <-tick.C:
 		}
-		over := srv.memoryShort(system)
+		over := srv.memoryShort(system, cgroup)
 		if srv.overMemory.Swap(over) != over {
 			srv.log.Warn("memory budget", "refusing_clients", over, "connections", srv.Conns(),
 				"used", srv.memoryUsed(system), "budget", srv.cfg.MaxMemory)
@@ -43,7 +45,7 @@ func (srv *Server) memoryUsed(system sysmem.System) int64 {
 	return system.RSS() + int64(srv.Conns())*kernelPerConn + srv.backlog.Load()
 }
 
-func (srv *Server) memoryShort(system sysmem.System) bool {
+func (srv *Server) memoryShort(system sysmem.System, cgroup sysmem.Cgroup) bool {
 	share, budget := fullAt, srv.cfg.MaxMemory
 	if srv.overMemory.Load() {
 		share, budget = roomAt, budget-budget/50
@@ -51,7 +53,7 @@ func (srv *Server) memoryShort(system sysmem.System) bool {
 	if budget > 0 && srv.memoryUsed(system) > int64(budget) {
 		return true
 	}
-	return system.Cgroup().Over(share) || system.Machine().Over(share)
+	return cgroup.Use().Over(share) || system.Machine().Over(share)
 }
 
 // KernelMemory is what the kernel holds when all of max_connections are there and

@@ -41,12 +41,27 @@ func (s System) Machine() Use {
 	return Use{Limit: total << 10, Used: (total - available) << 10}
 }
 
-// Cgroup is the memory of the innermost limited cgroup of this process (cgroups(7)).
-// Limit is 0 when none is limited.
-func (s System) Cgroup() (tightest Use) {
+// Cgroup is a memory cgroup whose use can be read again and again.
+type Cgroup struct {
+	system System
+	dir    string // "" if no cgroup is limited
+	read   func(s System, dir string) Use
+}
+
+// Use is what the cgroup may use and does; Limit is 0 if none is limited.
+func (c Cgroup) Use() Use {
+	if c.dir == "" {
+		return Use{}
+	}
+	return c.read(c.system, c.dir)
+}
+
+// Cgroup finds the tightest of the limited cgroups that this process is in
+// (cgroups(7)). A limit above the machine's memory is none.
+func (s System) Cgroup() (tightest Cgroup) {
 	text, err := fs.ReadFile(s.root, "proc/self/cgroup")
 	if err != nil {
-		return Use{}
+		return Cgroup{}
 	}
 	machine := s.Machine().Limit
 	for line := range bytes.Lines(text) {
@@ -54,23 +69,18 @@ func (s System) Cgroup() (tightest Use) {
 		if len(f) != 3 {
 			continue
 		}
-		var level func(dir string) Use
-		var mounts []string
-		switch {
-		case f[1] == "":
-			level, mounts = s.v2, []string{"sys/fs/cgroup", "sys/fs/cgroup/unified"}
-		case strings.Contains(","+f[1]+",", ",memory,"):
-			level, mounts = s.v1, []string{"sys/fs/cgroup/memory"}
-		default:
-			continue
+		read, mounts := System.v2, []string{"sys/fs/cgroup", "sys/fs/cgroup/unified"}
+		if f[1] != "" {
+			if read, mounts = System.v1, []string{"sys/fs/cgroup/memory"}; !strings.Contains(","+f[1]+",", ",memory,") {
+				continue
+			}
 		}
 		for _, mount := range mounts {
 			// In a container the path is the host's and the mount is the group itself.
 			for dir := path.Join(mount, f[2]); strings.HasPrefix(dir, mount); dir = path.Dir(dir) {
-				u := level(dir)
-				limited := u.Limit > 0 && (machine == 0 || u.Limit < machine)
-				if limited && (tightest.Limit == 0 || u.Limit < tightest.Limit) {
-					tightest = u
+				limit, best := read(s, dir).Limit, tightest.Use().Limit
+				if limit > 0 && (machine == 0 || limit < machine) && (best == 0 || limit < best) {
+					tightest = Cgroup{s, dir, read}
 				}
 			}
 		}

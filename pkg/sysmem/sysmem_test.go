@@ -27,7 +27,7 @@ func TestMachine(t *testing.T) {
 func TestCgroup(t *testing.T) {
 	f := func(name string, want Use, kv ...string) {
 		t.Helper()
-		if got := New(files(append(kv, "proc/meminfo", meminfo)...)).Cgroup(); got != want {
+		if got := New(files(append(kv, "proc/meminfo", meminfo)...)).Cgroup().Use(); got != want {
 			t.Errorf("%s: got %+v, want %+v", name, got, want)
 		}
 	}

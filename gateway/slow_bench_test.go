@@ -1,0 +1,123 @@
+package gateway
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// BenchmarkSlowReaders is 18,000 WebSockets in busy rooms, once with all of them
+// reading and once with a quarter of them stopped: one op is one run of each, every
+// run with new processes. The latencies are those of the three quarters that read
+// in both, from when a push was due to when the client has read it. They lose
+// nothing, or the benchmark fails.
+//
+//	go test -run '^$' -bench SlowReaders -benchtime 3x ./gateway
+//
+//	p50-ms, p99-ms                     all reading
+//	slow-p50-ms, slow-p99-ms           a quarter stopped
+//	p99-ratio, p99-ratio-min, -max     of pairs of runs
+//	rss-MB, slow-rss-MB                gateway's resident size, the most that was seen
+//	kernel-MB, slow-kernel-MB          TCP buffers of the machine, both ends, likewise
+//	slow-closed                        connections that were closed as slow
+//	others-%                           of the CPUs that others took, in the worst run
+//
+// How memory went in each run is in the log. Where others took much of the CPUs, the
+// latencies are the machine's, not the gateway's.
+func BenchmarkSlowReaders(b *testing.B) {
+	var all, slow []slowRun
+	for b.Loop() {
+		all = append(all, busyRooms(b, false))
+		slow = append(slow, busyRooms(b, true))
+	}
+	var ratios []float64
+	for i := range all {
+		ratios = append(ratios, slow[i].p99/all[i].p99)
+	}
+	pick := func(runs []slowRun, f func(slowRun) float64) []float64 {
+		var list []float64
+		for _, r := range runs {
+			list = append(list, f(r))
+		}
+		return list
+	}
+	b.ReportMetric(0, "ns/op")
+	for _, m := range []struct {
+		name string
+		of   func(slowRun) float64
+	}{
+		{"p50-ms", func(r slowRun) float64 { return r.p50 }},
+		{"p99-ms", func(r slowRun) float64 { return r.p99 }},
+		{"rss-MB", func(r slowRun) float64 { return r.rss }},
+		{"kernel-MB", func(r slowRun) float64 { return r.kernel }},
+	} {
+		b.ReportMetric(median(pick(all, m.of)), m.name)
+		b.ReportMetric(median(pick(slow, m.of)), "slow-"+m.name)
+	}
+	reportRange(b, ratios, "p99-ratio")
+	b.ReportMetric(median(pick(slow, func(r slowRun) float64 { return float64(r.closed) })), "slow-closed")
+	b.ReportMetric(slices.Max(pick(append(all, slow...), func(r slowRun) float64 { return r.others })), "others-%")
+}
+
+const (
+	busyReaders = 18_000
+	busyEvery   = 4 // one in so many stops reading
+	busyRoom    = 1000
+	// Every busyGap one room in turn gets busyCount messages of busySize bytes: a
+	// client gets 13 KB 1.7 times a second. One that stops fills 215 KB of kernel
+	// buffers first, both ends together, and then is over the default bound of 256 KiB
+	// after two thirds of busyRounds × 0.6 s, so that its end is in the run too.
+	busyCount  = 20
+	busySize   = 640
+	busyGap    = 33 * time.Millisecond
+	busyRounds = 50
+)
+
+// slowRun is what one run has shown: milliseconds, megabytes.
+type slowRun struct {
+	p50, p99    float64
+	rss, kernel float64
+	closed      uint64
+	others      float64 // percent of the CPUs that were taken by processes not of this test
+}
+
+// busyRooms makes one run.
+func busyRooms(b *testing.B, blind bool) (run slowRun) {
+	b.Helper()
+	gw := startGateway(b, nil)
+	defer gw.end(b)
+	clients := startClients(b)
+	defer clients.end(b)
+	clients.open(b, swarmSpec{Addr: gw.WS, WS: true, N: busyReaders, RoomSize: busyRoom, Net: 1, PerIP: 10, Rcvbuf: 32 << 10})
+	call[int](b, clients.child, "mark", markSpec{Every: busyEvery, Blind: blind})
+
+	const rooms = busyReaders / busyRoom
+	var course strings.Builder
+	others := watchOthers(b, gw.child, clients.child)
+	start, due := time.Now(), monotonic()
+	for i := range busyRounds * rooms {
+		time.Sleep(time.Duration(due - monotonic())) // the pace; at once when late
+		gw.push(b, pushSpec{Room: swarmRoom(i % rooms), Count: busyCount, Size: busySize, At: due})
+		due += int64(busyGap)
+		if i%rooms != 0 {
+			continue
+		}
+		m := memoryOf(b, gw.process.Process.Pid)
+		rss, kernel := float64(m.RSS)/1e6, float64(m.Sockets)/1e6
+		run.rss, run.kernel = max(run.rss, rss), max(run.kernel, kernel)
+		if i/rooms%5 == 0 {
+			run.closed = gw.closed(b)["slow"]
+			fmt.Fprintf(&course, " %.0fs:%.0f/%.0f/%d", time.Since(start).Seconds(), rss, kernel, run.closed)
+		}
+	}
+	clients.wait(b, busyRounds*busyCount)
+	r := clients.complete(b, busyRounds*busyCount)
+	run.p50, run.p99 = r.Latency.quantile(0.5).Seconds()*1e3, r.Latency.quantile(0.99).Seconds()*1e3
+	run.closed = gw.closed(b)["slow"]
+	run.others = others.share(b, gw.child, clients.child)
+	b.Logf("a quarter stopped: %v; p50 %.1f ms, p99 %.1f ms; rss MB/buffers MB/closed:%s; others took %.0f %% of the CPUs",
+		blind, run.p50, run.p99, course.String(), run.others)
+	return run
+}
