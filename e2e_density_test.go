@@ -166,3 +166,43 @@ func drainedByCall(t *testing.T, s *system) {
 		t.Errorf("exit code %d:\n%s", code, g.tail())
 	}
 }
+
+// TestFewFiles: a process whose file limit allows few clients is offered many more.
+// It keeps those it has, answers REST and its operator all the time, and takes
+// others when some have gone.
+func TestFewFiles(t *testing.T) {
+	g := spawnFiles(t, 1024, allArgs(t, "few")...)
+	s := &system{name: "few files", gateways: []*proc{g}, logics: []*proc{g}}
+	addr := g.ready.Gateway["tcp_addr"]
+	var in []*testkit.Client
+	refused := 0
+	for i := range 1500 {
+		c, err := testkit.DialTCPErr(t, addr)
+		if err != nil {
+			t.Fatal(err) // the kernel accepts; halley closes
+		}
+		if c.AuthErr(authToken(0, fmt.Sprint("few-", i), "few://1", 1000)) != nil {
+			c.Close()
+			refused++
+			continue
+		}
+		in = append(in, c)
+	}
+	if len(in) < 10 || refused < 500 {
+		t.Fatalf("%d are in, %d were refused", len(in), refused)
+	}
+	s.push(t, "/goim/push/room?operation=1000&type=few&room=1", "still here")
+	for _, c := range in {
+		wantPush(t, c, 1000, "still here")
+	}
+	restarts := metric(t, []*proc{g}, func(r ready) string { return r.Gateway["internal_addr"] }, "halley_gateway_loop_restarts_total")
+	if restarts != 0 {
+		t.Errorf("%v loops had to be restarted", restarts)
+	}
+	in[0].Close()
+	testkit.Eventually(t, patience, func() bool {
+		c, err := testkit.DialTCPErr(t, addr)
+		return err == nil && c.AuthErr(authToken(0, "later", "few://1", 1000)) == nil
+	}, "another one gets in")
+	t.Logf("%d clients of 1,500", len(in))
+}

@@ -72,7 +72,10 @@ type proc struct {
 }
 
 // spawn starts halley and waits until it takes work.
-func spawn(t testing.TB, args ...string) *proc {
+func spawn(t testing.TB, args ...string) *proc { return spawnFiles(t, 0, args...) }
+
+// spawnFiles is spawn with a limit of open files; 0 is what the tests have.
+func spawnFiles(t testing.TB, files int, args ...string) *proc {
 	t.Helper()
 	path, err := binary()
 	if err != nil {
@@ -87,6 +90,10 @@ func spawn(t testing.TB, args ...string) *proc {
 		t.Fatal(err)
 	}
 	p.cmd = exec.Command(path, append(args, "--ready-file", file)...)
+	if files > 0 {
+		script := fmt.Sprintf(`ulimit -n %d && exec "$0" "$@"`, files)
+		p.cmd = exec.Command("sh", append([]string{"-c", script, path}, p.cmd.Args[1:]...)...)
+	}
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -162,9 +169,13 @@ func startAll(t testing.TB) *system {
 }
 
 func spawnAll(t testing.TB, id string, more ...string) *proc {
+	return spawn(t, allArgs(t, id, more...)...)
+}
+
+func allArgs(t testing.TB, id string, more ...string) []string {
 	args := append([]string{"all", "--logic.rest-addr", "127.0.0.1:0", "--logic.internal-addr", "127.0.0.1:0",
 		"--job.internal-addr", "127.0.0.1:0"}, gatewayArgs(t, id)...)
-	return spawn(t, append(args, more...)...)
+	return append(args, more...)
 }
 
 // gatewayArgs are a gateway with every listener there is.

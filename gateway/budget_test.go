@@ -8,6 +8,8 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -200,6 +202,31 @@ func TestOverMemory(t *testing.T) {
 	expectBusy(t, r.ws, closeMemory)
 	if !r.Node().Full {
 		t.Error("it does not tell logic that it is full")
+	}
+}
+
+// When memory is short clients here stay, and when it is not any more, new ones are
+// taken again.
+func TestMemoryComesBack(t *testing.T) {
+	budget := int(sysmem.Here().RSS()) + 128<<20
+	r := start(t, func(c *Config) { c.MaxMemory = budget })
+	c := testkit.DialTCP(t, r.tcp)
+	c.Auth(token("here", "live://1"))
+	ballast := make([]byte, 256<<20)
+	for i := 0; i < len(ballast); i += 4096 {
+		ballast[i] = 1
+	}
+	testkit.Eventually(t, patience, r.overMemory.Load, "it notices")
+	expectBusy(t, r.ws, closeMemory)
+	if c.Heartbeat() != 1 {
+		t.Error("the client that was here is not well")
+	}
+	runtime.KeepAlive(ballast)
+	ballast = nil
+	testkit.Eventually(t, 2*patience, func() bool { debug.FreeOSMemory(); return !r.overMemory.Load() }, "it notices that there is memory again")
+	testkit.DialWS(t, r.ws).Auth(token("new", ""))
+	if c.Heartbeat() != 1 {
+		t.Error("the client that was here is not well")
 	}
 }
 

@@ -334,6 +334,13 @@ func TestOutOfDescriptors(t *testing.T) {
 		return
 	}
 	r := start(t, nil)
+	clients := map[*loop][]*testkit.Client{}
+	for i := 0; len(clients) < 2 || i < 6; i++ {
+		c := testkit.DialTCP(t, r.tcp)
+		c.Auth(token(fmt.Sprint("before-", i), "live://1"))
+		l := r.directory.get(fmt.Sprint("before-", i)).loop
+		clients[l] = append(clients[l], c)
+	}
 	var taken []*os.File
 	for {
 		f, err := os.Open(os.DevNull)
@@ -353,6 +360,24 @@ func TestOutOfDescriptors(t *testing.T) {
 	}
 	if err == nil { // otherwise the end of the loop was faster
 		_ = conn.Close()
+	}
+	lost := 0
+	for _, list := range clients {
+		gone := 0
+		for _, c := range list {
+			if _, err := c.HeartbeatErr(); err != nil {
+				gone++
+			}
+		}
+		if gone > 0 {
+			lost++
+		}
+		if gone > 0 && gone < len(list) {
+			t.Errorf("%d of a loop's %d sessions are lost", gone, len(list))
+		}
+	}
+	if n := r.m.loopRestarts.Get(); lost != 1 || n != 1 {
+		t.Errorf("sessions of %d loops are lost, %d loops were restarted; want 1", lost, n)
 	}
 	// Both loops serve again: connections spread over them.
 	testkit.Eventually(t, patience, func() bool {
