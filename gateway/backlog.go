@@ -3,6 +3,8 @@ package gateway
 import (
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/halley-im/halley/pkg/rooms"
 )
 
@@ -10,10 +12,15 @@ import (
 // gnet then holds the rest of that write and nothing more: what comes meanwhile
 // waits in side.pending, by reference, and is written when the socket has taken
 // the rest, merged. gnet tells nobody when that is, so we look every pollBehind.
+//
+// Before that the kernel has taken up to 128 KiB for a client that does not read,
+// which adds up. So the sweep, once a second, asks the kernel about sessions that
+// were written to; one with more than muchUnsent in its socket is behind, too.
 
 // backlog is what a session that is behind costs.
 type backlog struct {
 	bytes   int    // of pending
+	kernel  int32  // of the socket, as far as is known
 	since   uint32 // loop.now when it went over max_outbound; 0: it is not
 	counted int64  // its part of Server.backlog
 }
@@ -26,6 +33,9 @@ const (
 	hardOutbound = 16
 	// drainChunk is written to a socket that takes more, at a time.
 	drainChunk = 64 << 10
+	// muchUnsent bytes wait in the socket of a client that is behind: a fast one has
+	// a round trip's worth there, and only now and then.
+	muchUnsent = 16 << 10
 )
 
 // fellBehind is called when gnet holds back what was written to s.
@@ -38,15 +48,31 @@ func (l *loop) fellBehind(s *session) {
 			x.backlog.bytes += len(m.inner)
 		}
 	}
+	if s.conn.OutboundBuffered() > 0 {
+		s.side.backlog.kernel = int32(l.srv.kernelBuffer) // full
+	}
 	l.weigh(s)
 	l.poll.in(pollBehind)
+}
+
+// askKernel looks at how much of what was written to s its socket still holds. It
+// reports whether that is so much that s is behind.
+func (l *loop) askKernel(s *session) (behind bool) {
+	s.unmark(flagWritten)
+	unsent, err := unix.IoctlGetInt(s.conn.Fd(), unix.SIOCOUTQ)
+	if err != nil || unsent <= muchUnsent {
+		return false
+	}
+	// What the kernel charges for it is up to twice as much.
+	l.sideOf(s).backlog.kernel = int32(min(2*unsent, l.srv.kernelBuffer))
+	return true
 }
 
 // weigh counts what s costs and acts on it: it may be closed.
 func (l *loop) weigh(s *session) {
 	b := &s.side.backlog
 	held := s.conn.OutboundBuffered() + b.bytes
-	cost := int64(held + l.srv.kernelBuffer)
+	cost := int64(held) + int64(b.kernel)
 	l.srv.backlog.Add(cost - b.counted)
 	b.counted = cost
 	bound := l.srv.maxOutbound(s)
@@ -70,16 +96,22 @@ func (srv *Server) maxOutbound(s *session) int {
 	return srv.cfg.MaxOutbound
 }
 
-// relieve closes those that have been behind for longest while the node's budget
-// is exceeded.
-func (l *loop) relieve() {
-	for i := 0; i < len(l.behind) && l.srv.backlog.Load() > l.srv.maxBacklog; i++ {
-		if s := l.table.get(l.behind[i]); s != nil && s.is(flagBehind) && s.state < stateClosing {
-			l.detach(s, closeBudget)
-			l.hangUp(s)
+// relieve closes up to most of those that have been behind for longest while the
+// node's budget is exceeded.
+func (l *loop) relieve(most int) {
+	for l.oldest < len(l.behind) && most > 0 && l.srv.backlog.Load() > l.srv.maxBacklog {
+		s := l.table.get(l.behind[l.oldest])
+		l.oldest++
+		if s != nil && s.is(flagBehind) && s.state < stateClosing {
+			l.drop(s, closeBudget)
+			most--
 		}
 	}
 }
+
+// relieveAtOnce is how many sessions are closed each pollBehind: to close one takes
+// 20 µs, and others wait.
+const relieveAtOnce = 100
 
 // admits says that m may be queued for s, which is behind. What the room's policy
 // drops instead is counted.
@@ -98,9 +130,7 @@ func (l *loop) admits(s *session, m *message) bool {
 	}
 	x.backlog.bytes += len(m.inner)
 	l.weigh(s)
-	if l.srv.backlog.Load() > l.srv.maxBacklog {
-		l.relieve()
-	}
+	l.relieve(1) // what one more message costs another must give back
 	return s.live()
 }
 
@@ -122,7 +152,7 @@ func (l *loop) conflated(x *side, m *message) bool {
 type pollMail struct{}
 
 func (pollMail) run(l *loop) {
-	l.poll.set = false
+	l.poll.set, l.oldest = false, 0
 	kept := l.behind[:0]
 	for _, id := range l.behind {
 		if s := l.table.get(id); s != nil && s.is(flagBehind) && l.catchUp(s) {
@@ -131,7 +161,7 @@ func (pollMail) run(l *loop) {
 	}
 	clear(l.behind[len(kept):])
 	l.behind = kept
-	l.relieve()
+	l.relieve(relieveAtOnce)
 	if len(l.behind) > 0 {
 		l.poll.in(pollBehind)
 	}
@@ -144,6 +174,9 @@ func (l *loop) catchUp(s *session) (still bool) {
 	x := s.side
 	for budget := l.srv.cfg.MaxOutbound; s.conn.OutboundBuffered() == 0 && budget > 0; {
 		if len(x.pending) == 0 {
+			if l.askKernel(s) {
+				break
+			}
 			l.caughtUp(s)
 			return false
 		}

@@ -43,6 +43,7 @@ type loop struct {
 	wheel         wheel           // rooms whose followers wait
 	chime         alarm           // for the wheel
 	behind        []sessionID     // those with flagBehind, and some that have gone; longest first
+	oldest        int             // those of behind before it have been closed
 	poll          alarm           // for behind
 	pace          alarm           // for casts with a speed
 	sweepFrom     int             // slot at which the next sweep begins
@@ -115,7 +116,8 @@ func (l *loop) reset() {
 	l.chime.stop()
 	l.poll.stop()
 	l.pace.stop()
-	l.dirtyRooms, l.dirtySessions, l.behind, l.wheel = fifo[*room]{}, fifo[sessionID]{}, nil, wheel{}
+	l.dirtyRooms, l.dirtySessions, l.wheel = fifo[*room]{}, fifo[sessionID]{}, wheel{}
+	l.behind, l.oldest = nil, 0
 	l.ticking.Store(false)
 }
 

@@ -55,6 +55,7 @@ const (
 	flagHinted                    // op 6 was sent
 	flagBehind                    // it is in loop.behind
 	flagCounted                   // it is counted in srv.ips
+	flagWritten                   // it was written to since the kernel was asked what it holds
 )
 
 // side is what a session has only at times: while input is not complete, an

@@ -21,7 +21,7 @@ import (
 //	p99-ratio, p99-ratio-min, -max     of pairs of runs
 //	rss-MB, slow-rss-MB                gateway's resident size, the most that was seen
 //	kernel-MB, slow-kernel-MB          TCP buffers of the machine, both ends, likewise
-//	slow-closed                        connections that were closed as slow
+//	slow-closed                        connections that the gateway closed
 //	others-%                           of the CPUs that others took, in the worst run
 //
 // How memory went in each run is in the log. Where others took much of the CPUs, the
@@ -108,16 +108,24 @@ func busyRooms(b *testing.B, blind bool) (run slowRun) {
 		rss, kernel := float64(m.RSS)/1e6, float64(m.Sockets)/1e6
 		run.rss, run.kernel = max(run.rss, rss), max(run.kernel, kernel)
 		if i/rooms%5 == 0 {
-			run.closed = gw.closed(b)["slow"]
-			fmt.Fprintf(&course, " %.0fs:%.0f/%.0f/%d", time.Since(start).Seconds(), rss, kernel, run.closed)
+			fmt.Fprintf(&course, " %.0fs:%.0f/%.0f/%d/%d", time.Since(start).Seconds(), rss, kernel, sum(gw.closed(b)), m.Orphans)
 		}
 	}
 	clients.wait(b, busyRounds*busyCount)
 	r := clients.complete(b, busyRounds*busyCount)
 	run.p50, run.p99 = r.Latency.quantile(0.5).Seconds()*1e3, r.Latency.quantile(0.99).Seconds()*1e3
-	run.closed = gw.closed(b)["slow"]
+	closed := gw.closed(b)
+	run.closed = sum(closed)
 	run.others = others.share(b, gw.child, clients.child)
-	b.Logf("a quarter stopped: %v; p50 %.1f ms, p99 %.1f ms; rss MB/buffers MB/closed:%s; others took %.0f %% of the CPUs",
-		blind, run.p50, run.p99, course.String(), run.others)
+	b.Logf("a quarter stopped: %v; p50 %.1f ms, p99 %.1f ms; rss MB/buffers MB/closed/orphans:%s; closed %v; others took %.0f %% of the CPUs",
+		blind, run.p50, run.p99, course.String(), closed, run.others)
 	return run
+}
+
+// sum is how many connections have ended, whyever.
+func sum(closed map[string]uint64) (n uint64) {
+	for _, v := range closed {
+		n += v
+	}
+	return n
 }

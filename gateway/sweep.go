@@ -39,10 +39,12 @@ func (l *loop) check(s *session) {
 	case stateOpen:
 		if silent > ticks(cfg.Heartbeat*time.Duration(cfg.HeartbeatMax)) {
 			l.close(s, closeHeartbeat)
+		} else if s.is(flagWritten) && !s.is(flagBehind) && l.askKernel(s) {
+			l.fellBehind(s)
 		}
 	case stateClosing:
 		if silent > ticks(lingerTime) {
-			l.hangUp(s)
+			l.abort(s)
 		}
 	case stateWelcoming, stateJoining:
 		if silent > ticks(cfg.HandshakeTimeout) {

@@ -5,126 +5,193 @@ import (
 	"errors"
 	"io"
 	"net"
-	"sync"
-	"time"
 )
 
 var (
 	// ErrAgain says that there is no more plaintext until more is fed.
-	ErrAgain = errors.New("tlsloop: no complete record")
-	// ErrFlood says that a client has sent too much before the end of its handshake.
+	ErrAgain = errors.New("tlsloop: no whole record")
+	// ErrFlood says that a client has sent too much before the end of its handshake:
+	// more than 18 KB before it began, or 64 KiB while it ran.
 	ErrFlood = errors.New("tlsloop: too much before the end of the handshake")
 	// ErrBusy says that too many handshakes wait.
 	ErrBusy = errors.New("tlsloop: too many handshakes wait")
 	// ErrTimeout says that a handshake took too long.
 	ErrTimeout = errors.New("tlsloop: handshake timed out")
 
-	errClosed = errors.New("tlsloop: closed")
+	errUnread      = errors.New("tlsloop: BUG: Feed before Read has returned an error")
+	errNotReady    = errors.New("tlsloop: write before the end of the handshake")
+	errKeyUpdates  = errors.New("tlsloop: too many key updates without a write")
+	errPostMessage = errors.New("tlsloop: a handshake message too long for this time")
 )
 
 const (
-	// maxHello bounds what waits for a handshake that has not begun, in bytes: a
-	// client may send its ClientHello and must wait then.
-	maxHello = 16 << 10
-	// maxEarly bounds what waits for one that runs: the client's last flight, and the
-	// data it sends behind that without waiting, while the goroutine gets its turn.
-	maxEarly = 1 << 20
+	// maxEarly bounds what waits for a handshake, in bytes: the client's messages,
+	// and data behind its Finished that comes before we have seen that.
+	maxEarly = 64 << 10
+
+	// maxHello bounds what waits before the handshake has a goroutine, in bytes: one
+	// record. A ClientHello is seldom more than 2 KB, and without its answer, or 0-RTT,
+	// a client has nothing to add.
+	maxHello = headerLen + maxFragment
+
+	// maxUnsent bounds what crypto/tls wants to send of its own accord and nobody
+	// takes, in bytes. The answer to a KeyUpdate is 27: a client could have one for
+	// 50 bytes of its own, for ever.
+	maxUnsent = 4 << 10
+
+	// maxPostMessage bounds a handshake message after the handshake, in bytes.
+	// crypto/tls would gather 64 KiB of it. A client's KeyUpdate is 5; a ClientHello,
+	// to renegotiate, will be refused anyway.
+	maxPostMessage = 2 << 10
 )
 
-// Conn is the server's end of one TLS connection. Its methods are called on the
-// loop that owns it, one at a time. It takes about 4 KB when idle, of which 80
-// bytes are not crypto/tls's; a client that has sent a record of 16 KB makes
-// crypto/tls keep a buffer of that size for as long as the connection lives.
+// Conn is the server's end of one TLS connection. Its methods are called on the loop
+// that owns it, one at a time. What it takes when idle is in the package comment.
 type Conn struct {
-	tls   *tls.Conn  // used by the handshake's goroutine until that is done, then by the loop
-	hands *handshake // nil from Establish on; owned by the loop
+	tls   *tls.Conn  // the handshake's goroutine's until it has called done
+	hands *handshake // nil from Establish on
 
-	// Owned by the loop, used from Establish on.
-	in  []byte // ciphertext that crypto/tls has not taken
-	out []byte // ciphertext to send
+	// Used from Establish on.
+	in   []byte // ciphertext that was fed and not cut into records; the caller's
+	part []byte // the beginning of a record whose rest has not come
+	cut  []byte // the record that wire.Read hands out; only if the layout is not known
+	out  []byte // ciphertext to send
+	more bool   // crypto/tls may have plaintext that is opened and not read
+
+	err error // final: what Read returns from now on
 }
 
-// handshake is what a connection has until its handshake is done.
-type handshake struct {
-	// Set by Server, then read-only.
-	pool *Pool
-	conn *Conn
-	send func([]byte)
-	done func(error)
-	more *sync.Cond // for read
-
-	timer *time.Timer // set when it is started
-
-	mu sync.Mutex
-	// guards below
-	in      []byte
-	started bool  // given to the pool
-	running bool  // on its goroutine
-	err     error // why it must end
-}
-
-// Handshaking says that Establish was not called.
+// Handshaking says that Establish was not called, or too early: there is nothing to
+// read and nothing may be written.
 func (c *Conn) Handshaking() bool { return c.hands != nil }
 
-// Establish ends the handshake for the loop, when done was called with nil and all
-// that send was called with has been sent. Read should follow: more may have come.
+// Establish ends the handshake for the loop: call it where done's nil has come
+// through the mailbox, that is, behind all that send was called with. (If the loop
+// saw the end earlier, what it writes could overtake the last flight.) Read should
+// follow, until it returns an error: more may have come with the client's Finished.
 func (c *Conn) Establish() {
-	h := c.hands
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	c.in, c.hands = h.in, nil
+	if h := c.hands; h != nil && c.err == nil {
+		if in, ok := h.result(); ok {
+			c.in, c.hands = in, nil
+		}
+	}
 }
 
-// Feed takes ciphertext that has arrived. During the handshake it is copied;
-// afterwards it must stay as it is until Read has returned an error. An error means
-// that the connection must be closed.
+// Feed takes ciphertext that has arrived. Until Establish it is copied. From then on
+// it is the Conn's until Read has returned an error, ErrAgain included: records are
+// opened in its memory, which is overwritten, and only the beginning of one whose
+// rest has not come is copied. An error means that the connection must be closed;
+// one that Read has returned Read will return again.
 func (c *Conn) Feed(in []byte) error {
-	h := c.hands
-	if h == nil {
-		if len(c.in) == 0 {
-			c.in = in
-		} else {
-			c.in = append(c.in, in...)
-		}
+	switch {
+	case c.hands != nil && c.err == nil:
+		return c.hands.feed(in)
+	case c.err != nil || len(in) == 0:
 		return nil
+	case len(c.in) > 0 || c.more:
+		return errUnread
 	}
-	h.mu.Lock()
-	limit := maxHello
-	if h.running {
-		limit = maxEarly
-	}
-	if len(h.in)+len(in) > limit {
-		h.mu.Unlock()
-		return ErrFlood
-	}
-	h.in = append(h.in, in...)
-	start := !h.started && len(h.in) > 0
-	h.started = h.started || start
-	h.more.Signal()
-	h.mu.Unlock()
-	if start {
-		return h.pool.start(h)
-	}
+	c.in = in
 	return nil
 }
 
-// Read puts plaintext into buf and returns how much: ErrAgain when there is none
-// until more is fed, io.EOF when the client has said goodbye, and another error when
-// the connection must be closed. What it has to send, HasOutput tells.
+// Read puts plaintext into buf and returns how much. It allocates nothing when
+// records arrive whole. Errors: ErrAgain when there is no more until more is fed;
+// io.EOF when the client has said that it will send no more (it may still want to
+// read); any other, the same for ever, when the connection must be closed. After an
+// error see HasOutput: there may be an alert that says what was wrong.
+//
+// buf should have 16 KB, a record's most: with less a record takes several calls.
 func (c *Conn) Read(buf []byte) (int, error) {
-	n, err := c.tls.Read(buf)
-	if _, ok := err.(again); ok { //nolint:errorlint // crypto/tls hands it on as it is
-		if c.in = nil; n == 0 {
-			return 0, ErrAgain
-		}
-		err = nil
+	if len(buf) == 0 {
+		return 0, io.ErrShortBuffer
 	}
-	return n, err
+	if c.hands != nil && c.err == nil {
+		return 0, ErrAgain
+	}
+	for c.err == nil {
+		if !c.more {
+			record := c.next()
+			if record == nil {
+				c.keep()
+				return 0, ErrAgain
+			}
+			if !layout.lend(c.tls, record) {
+				c.cut = record
+			}
+		}
+		n, err := c.tls.Read(buf)
+		c.cut = nil // read whole
+		unread, gathered := layout.trim(c.tls)
+		c.more = unread && n == len(buf)
+		c.judge(err, gathered)
+		if n > 0 {
+			return n, nil
+		}
+	}
+	c.in, c.part = nil, nil
+	return 0, c.err
 }
 
-// Append seals plain and appends the records to dst, behind what else there is to
-// send. They must be sent in this order. Nothing of plain is kept.
+// judge decides whether the connection can go on after a read.
+func (c *Conn) judge(err error, gathered int) {
+	switch {
+	case err != nil && !errors.Is(err, errWouldBlock):
+		c.err = err
+	case gathered > maxPostMessage:
+		c.err = errPostMessage
+	case len(c.out) > maxUnsent:
+		c.err = errKeyUpdates
+	}
+}
+
+// next takes the next record from what has come; nil when none is whole.
+func (c *Conn) next() []byte {
+	if len(c.part) > 0 {
+		if !c.complete(headerLen) || !c.complete(recordSize(c.part)) {
+			return nil
+		}
+		record := c.part
+		c.part = nil
+		return record
+	}
+	if len(c.in) < headerLen || len(c.in) < recordSize(c.in) {
+		return nil
+	}
+	n := recordSize(c.in)
+	record := c.in[:n:n]
+	c.in = c.in[n:]
+	return record
+}
+
+// complete brings part to n bytes if there are so many.
+func (c *Conn) complete(n int) bool {
+	took := min(max(0, n-len(c.part)), len(c.in))
+	c.part = append(c.part, c.in[:took]...)
+	c.in = c.in[took:]
+	return len(c.part) >= n
+}
+
+// keep copies what is left of the caller's memory.
+func (c *Conn) keep() {
+	if len(c.in) > 0 {
+		c.part = append([]byte(nil), c.in...)
+	}
+	c.in = nil
+}
+
+// Append seals plain, if there is any, and appends the records to dst, behind what
+// else there was to send. The caller writes them with one call, in the order of the
+// calls of Append. Nothing of plain is kept, and nothing is allocated if dst has room.
+// It fails before Establish, after AppendCloseNotify, and after a fatal alert; what it
+// returns then is dst with what there was to send.
 func (c *Conn) Append(dst, plain []byte) ([]byte, error) {
+	if c.hands != nil {
+		return dst, errNotReady
+	}
+	if c.tls == nil {
+		return dst, net.ErrClosed
+	}
 	c.out = append(dst, c.out...)
 	var err error
 	if len(plain) > 0 {
@@ -134,134 +201,33 @@ func (c *Conn) Append(dst, plain []byte) ([]byte, error) {
 	return dst, err
 }
 
-// HasOutput says that crypto/tls wants to send something of its own accord, an
-// alert or the answer to a new key: Append with no plaintext takes it.
+// HasOutput says that crypto/tls wants to send something of its own accord: an
+// alert, or the answer to a client's new key. Append takes it, without plaintext too.
 func (c *Conn) HasOutput() bool { return len(c.out) > 0 }
 
-// AppendCloseNotify appends TLS's goodbye (RFC 8446 §6.1). Nothing may be sent
-// after it. Before the end of the handshake it appends nothing.
+// AppendCloseNotify appends what there is to send and TLS's goodbye (RFC 8446 §6.1),
+// once, and not after a fatal alert. Reading goes on. Before Establish it appends
+// nothing.
 func (c *Conn) AppendCloseNotify(dst []byte) []byte {
-	if c.Handshaking() {
+	if c.hands != nil || c.tls == nil {
 		return dst
 	}
 	c.out = append(dst, c.out...)
-	_ = c.tls.CloseWrite() // it writes to c.out, which takes everything
+	if c.err == nil || errors.Is(c.err, io.EOF) {
+		_ = c.tls.CloseWrite() // its error is of writing, which cannot fail
+	}
 	dst, c.out = c.out, nil
 	return dst
 }
 
-// Close ends a handshake that is under way. It may be called again.
+// Close ends a handshake that is under way: send and done will not be called any
+// more, unless they are just being called. It forgets everything and sends nothing.
+// It may be called at any time, and again.
 func (c *Conn) Close() {
-	if h := c.hands; h != nil {
-		h.abort(errClosed)
+	c.err = net.ErrClosed
+	if c.hands != nil {
+		c.hands.close() // whose goroutine may still use c.tls
+		return
 	}
+	*c = Conn{err: net.ErrClosed}
 }
-
-// abort makes the handshake end with err.
-func (h *handshake) abort(err error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.err == nil {
-		h.err = err
-	}
-	h.more.Signal()
-}
-
-// run is the handshake; it runs on a goroutine of the pool.
-func (h *handshake) run() {
-	h.mu.Lock()
-	h.running = true
-	h.mu.Unlock()
-	err := h.conn.tls.Handshake()
-	h.timer.Stop()
-	if err != nil {
-		err = h.failed(err)
-	}
-	h.done(err)
-}
-
-// failed says why, and answers those who speak HTTP to the port of TLS, as net/http
-// does.
-func (h *handshake) failed(err error) error {
-	var header tls.RecordHeaderError
-	if errors.As(err, &header) && isHTTP(header.RecordHeader) {
-		h.send([]byte("HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\nthis port speaks TLS: use https or wss\n"))
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.err != nil {
-		return h.err
-	}
-	return err
-}
-
-func isHTTP(header [5]byte) bool {
-	switch string(header[:]) {
-	case "GET /", "HEAD ", "POST ", "PUT /", "OPTIO":
-		return true
-	}
-	return false
-}
-
-// read waits for bytes of the client.
-func (h *handshake) read(b []byte) (int, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for len(h.in) == 0 && h.err == nil {
-		h.more.Wait()
-	}
-	if h.err != nil {
-		return 0, h.err
-	}
-	n := copy(b, h.in)
-	h.in = h.in[n:]
-	return n, nil
-}
-
-// wire is a Conn as crypto/tls sees it: a net.Conn without a network.
-type wire Conn
-
-func (w *wire) Read(b []byte) (int, error) {
-	if h := w.hands; h != nil {
-		return h.read(b)
-	}
-	if len(w.in) == 0 {
-		return 0, again{}
-	}
-	n := copy(b, w.in)
-	w.in = w.in[n:]
-	return n, nil
-}
-
-func (w *wire) Write(b []byte) (int, error) {
-	if h := w.hands; h != nil {
-		h.send(append([]byte(nil), b...))
-		return len(b), nil
-	}
-	w.out = append(w.out, b...)
-	return len(b), nil
-}
-
-func (w *wire) Close() error                     { return nil }
-func (w *wire) LocalAddr() net.Addr              { return nowhere{} }
-func (w *wire) RemoteAddr() net.Addr             { return nowhere{} }
-func (w *wire) SetDeadline(time.Time) error      { return nil }
-func (w *wire) SetReadDeadline(time.Time) error  { return nil }
-func (w *wire) SetWriteDeadline(time.Time) error { return nil }
-
-type nowhere struct{}
-
-func (nowhere) Network() string { return "loop" }
-func (nowhere) String() string  { return "loop" }
-
-// again is the error of a read that found nothing. crypto/tls looks at Temporary.
-type again struct{}
-
-func (again) Error() string   { return ErrAgain.Error() }
-func (again) Timeout() bool   { return false }
-func (again) Temporary() bool { return true }
-
-var (
-	_ net.Error = again{}
-	_ io.Closer = (*wire)(nil)
-)

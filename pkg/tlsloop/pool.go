@@ -1,136 +1,225 @@
 package tlsloop
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"runtime/debug"
 	"sync"
 	"time"
 )
 
-// Options are those of a Pool.
-type Options struct {
-	Certificates *Certificates
-	// PostQuantum offers X25519MLKEM768, against those who record today and decrypt
-	// in years. A connection then takes 6.6 KB instead of 3.9 KB.
-	PostQuantum bool
-	// Handshakes is how many run at the same time, each on a goroutine. One takes half
-	// a millisecond of CPU and the client's round trips.
-	Handshakes int
-	// Timeout is from a client's first byte to the end of its handshake, at most.
-	Timeout time.Duration
-}
-
-// maxWaiting bounds the handshakes that wait, as a multiple of those that run.
-const maxWaiting = 16
-
 // Pool makes connections and runs their handshakes. It may be used concurrently.
+//
+// Lock order: Pool.mu, handshake.mu. Neither is held when send or done is called.
 type Pool struct {
 	// Set by NewPool, then read-only.
 	options Options
 	config  *tls.Config
+	log     *slog.Logger
+	turns   chan struct{} // holds one for each handshake that computes
+	counts  counts
+
+	// workers are goroutines and timers of handshakes. Added to under mu, and only
+	// while state is not poolEnded.
+	workers sync.WaitGroup
 
 	mu sync.Mutex
 	// guards below
-	running map[*handshake]struct{}
-	waiting []*handshake // oldest first
-	stopped bool
-	workers sync.WaitGroup // of running
+	state   poolState
+	running int                     // goroutines
+	waiting list.List               // of *handshake, oldest first
+	open    map[*handshake]struct{} // have begun and have not ended
 }
 
-// NewPool makes a Pool.
+type poolState uint8
+
+const (
+	poolNew     poolState = iota // all wait
+	poolRunning                  // Run runs
+	poolEnded                    // all are refused
+)
+
+// NewPool makes a Pool, which starts nothing until Run.
 func NewPool(o Options) *Pool {
-	config := &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		GetCertificate: o.Certificates.get,
-		NextProtos:     []string{"http/1.1"},
-		// One record for what is written at once: small ones first (the default) are
-		// for pages that browsers show while they load.
-		DynamicRecordSizingDisabled: true,
+	o = o.withDefaults()
+	return &Pool{
+		options: o, config: o.config(), log: o.Certificates.log,
+		turns: make(chan struct{}, o.Parallel), open: map[*handshake]struct{}{},
 	}
-	if !o.PostQuantum {
-		config.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP256}
-	}
-	return &Pool{options: o, config: config, running: map[*handshake]struct{}{}}
 }
 
-// Server makes the server's end of a connection. During its handshake send is
-// called with bytes for the socket, in order, and then done once with nil or with
-// why it failed: both on the goroutine of the handshake, which starts with the
-// first byte that is fed. They must not block. The bytes are the callee's. After
-// done with nil the loop calls Establish.
+// Server makes the server's end of a connection. Its handshake begins with the first
+// bytes that are fed. During it send is called with bytes for the socket, in order,
+// and then done with nil or with why it failed, once: all on goroutines of the pool,
+// not concurrently with each other. They must not block, and may not call the Conn's
+// methods: they post to its loop. The bytes are the callee's. After done with nil the
+// loop calls Establish. If Feed has returned an error, or after Close, done may never
+// be called.
 func (p *Pool) Server(send func(out []byte), done func(err error)) *Conn {
 	c := &Conn{}
-	h := &handshake{pool: p, conn: c, send: send, done: done}
-	h.more = sync.NewCond(&h.mu)
-	c.hands = h
-	c.tls = tls.Server((*wire)(c), p.config)
+	c.hands = &handshake{pool: p, conn: c, send: send, done: done}
+	c.hands.arrived.L = &c.hands.mu
 	return c
 }
 
-// start runs the handshake, now or when others are done.
-func (p *Pool) start(h *handshake) error {
+// Run runs handshakes, and reads the certificate again when it has changed, until ctx
+// ends. Then those under way end with net.ErrClosed, as do new ones, and Run returns
+// when nothing of the pool is left. Connections that are established are not touched.
+// It may be called once.
+func (p *Pool) Run(ctx context.Context) error {
+	p.startWaiting()
+	p.options.Certificates.watch(ctx)
+	p.mu.Lock()
+	p.state = poolEnded
+	var cut []*handshake
+	for h := range p.open {
+		cut = append(cut, h)
+	}
+	p.mu.Unlock()
+	for _, h := range cut {
+		p.end(h, net.ErrClosed)
+	}
+	p.workers.Wait()
+	return nil
+}
+
+// startWaiting starts the handshakes that wait.
+func (p *Pool) startWaiting() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.state = poolRunning
+	for p.running < p.options.Handshakes && p.waiting.Len() > 0 {
+		p.startLocked(p.popLocked())
+	}
+}
+
+// begin starts the time of h, whose first bytes have come.
+func (p *Pool) begin(h *handshake) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.state == poolEnded {
+		return net.ErrClosed
+	}
+	p.open[h] = struct{}{}
+	p.workers.Add(1)
+	h.timer = time.AfterFunc(p.options.Timeout, func() { // stopped by leaveLocked
+		defer p.workers.Done()
+		p.end(h, ErrTimeout)
+	})
+	return nil
+}
+
+// admit runs h on a goroutine, now or when others are done.
+func (p *Pool) admit(h *handshake) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.stopped:
-		return errClosed
-	case len(p.running) < p.options.Handshakes:
-		h.timer = time.AfterFunc(p.options.Timeout, func() { h.abort(ErrTimeout) })
-		p.running[h] = struct{}{}
-		p.workers.Add(1)
-		go p.work(h) // ends when no handshake waits
-	case len(p.waiting) >= maxWaiting*p.options.Handshakes:
+	case h.stage == stageEnded || p.state == poolEnded:
+		return net.ErrClosed
+	case p.state == poolRunning && p.running < p.options.Handshakes:
+		p.startLocked(h)
+	case p.waiting.Len() >= p.options.Waiting:
+		p.leaveLocked(h)
+		h.abort(ErrBusy)
+		p.counts.refused.Add(1)
 		return ErrBusy
 	default:
-		h.timer = time.AfterFunc(p.options.Timeout, func() { h.abort(ErrTimeout) })
-		p.waiting = append(p.waiting, h)
+		h.stage = stageWaiting
+		h.place = p.waiting.PushBack(h)
 	}
 	return nil
+}
+
+func (p *Pool) startLocked(h *handshake) {
+	h.stage = stageRunning
+	p.running++
+	p.workers.Add(1)
+	go p.work(h) // ends when no handshake waits
 }
 
 // work runs h and then those that wait, one after another.
 func (p *Pool) work(h *handshake) {
 	defer p.workers.Done()
 	for h != nil {
-		h.run()
-		h = p.next(h)
+		err := h.run()
+		p.mu.Lock()
+		p.leaveLocked(h)
+		p.mu.Unlock()
+		p.count(err)
+		h.report(err)
+		h = p.next()
 	}
 }
 
-// next takes done from the running ones and gives its place to one that waits.
-func (p *Pool) next(done *handshake) (h *handshake) {
+// next takes a handshake that waits; nil: there is none, the goroutine must end.
+func (p *Pool) next() *handshake {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	delete(p.running, done)
-	if len(p.waiting) == 0 {
+	if p.waiting.Len() == 0 || p.state == poolEnded {
+		p.running--
 		return nil
 	}
-	h, p.waiting[0] = p.waiting[0], nil
-	p.waiting = p.waiting[1:]
-	p.running[h] = struct{}{}
+	h := p.popLocked()
+	h.stage = stageRunning
 	return h
 }
 
-// Pending is how many handshakes run or wait.
-func (p *Pool) Pending() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return len(p.running) + len(p.waiting)
+func (p *Pool) popLocked() *handshake {
+	h := p.waiting.Remove(p.waiting.Front()).(*handshake)
+	h.place = nil
+	return h
 }
 
-// Run reads the certificates again when they change, until ctx ends. Then it ends
-// the handshakes that are under way and returns when all have.
-func (p *Pool) Run(ctx context.Context) error {
-	p.options.Certificates.watch(ctx)
+// end ends h with why. If it has a goroutine that reports, otherwise this does.
+func (p *Pool) end(h *handshake, why error) {
 	p.mu.Lock()
-	p.stopped = true
-	for h := range p.running {
-		h.abort(errClosed)
-	}
-	for _, h := range p.waiting {
-		h.abort(errClosed)
+	idle := h.stage == stageGathering || h.stage == stageWaiting
+	begun := h.timer != nil
+	if idle {
+		p.leaveLocked(h)
 	}
 	p.mu.Unlock()
-	p.workers.Wait()
-	return nil
+	h.abort(why)
+	if idle && begun {
+		p.count(why)
+		h.report(why)
+	}
+}
+
+// leaveLocked takes h out of everything.
+func (p *Pool) leaveLocked(h *handshake) {
+	h.stage = stageEnded
+	delete(p.open, h)
+	if h.place != nil {
+		p.waiting.Remove(h.place)
+		h.place = nil
+	}
+	if h.timer != nil && h.timer.Stop() {
+		p.workers.Done()
+	}
+}
+
+// panicked makes an error of a panic, and noise.
+func (p *Pool) panicked(reason any) error {
+	p.counts.panics.Add(1)
+	p.log.Error("panic in a TLS handshake", "err", reason, "stack", string(debug.Stack()))
+	return fmt.Errorf("TLS handshake: panic: %v", reason)
+}
+
+func (p *Pool) count(err error) {
+	switch {
+	case err == nil:
+		p.counts.done.Add(1)
+	case errors.Is(err, ErrTimeout):
+		p.counts.expired.Add(1)
+	case errors.Is(err, net.ErrClosed):
+		p.counts.aborted.Add(1)
+	default:
+		p.counts.failed.Add(1)
+	}
 }

@@ -1,0 +1,391 @@
+package tlsloop
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/halley-im/halley/pkg/testkit"
+)
+
+// hello is a client's first flight.
+func hello(t testing.TB, config *tls.Config) []byte {
+	t.Helper()
+	w := newWireEnd()
+	ended := make(chan struct{})
+	go func() { // ends with w
+		defer close(ended)
+		_ = tls.Client(w, config).Handshake()
+	}()
+	b := <-w.up
+	w.Close()
+	<-ended
+	return b
+}
+
+// stalled is a link whose client has sent b and sends no more.
+func stalled(t testing.TB, p *Pool, b []byte) (l *link, err error) {
+	l = newLink(t, p, clientConfig(tls.VersionTLS13))
+	return l, l.server.Feed(b)
+}
+
+// outcome waits for done.
+func (l *link) outcome() error {
+	l.t.Helper()
+	for timeout := time.After(patience); !l.ended; {
+		select {
+		case mail := <-l.mails:
+			mail()
+		case <-timeout:
+			l.t.Fatal("done was not called")
+		}
+	}
+	return l.err
+}
+
+func TestHandshakesAreBounded(t *testing.T) {
+	testkit.LeakCheck(t)
+	p := startPool(t, Options{Handshakes: 2, Waiting: 3, Timeout: time.Hour})
+	ch := hello(t, clientConfig(tls.VersionTLS13))
+	var links []*link
+	for range 5 {
+		l, err := stalled(t, p, ch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		links = append(links, l)
+	}
+	if s := p.Stats(); s.Running != 2 || s.Waiting != 3 || p.Pending() != 5 {
+		t.Fatalf("%+v", s)
+	}
+	refused, err := stalled(t, p, ch)
+	if !errors.Is(err, ErrBusy) || p.Stats().Refused != 1 || p.Pending() != 5 {
+		t.Fatalf("%v, %+v", err, p.Stats())
+	}
+	if err := refused.server.Feed([]byte("more")); err == nil {
+		t.Error("a refused client was heard again")
+	}
+
+	links[3].server.Close() // one that waits
+	links[0].server.Close() // one that runs
+	// The oldest that waits has its place; those behind it wait on.
+	testkit.Eventually(t, patience, func() bool { s := p.Stats(); return s.Running == 2 && s.Waiting == 1 }, "the next one runs")
+	<-links[2].mails // its flight
+	if len(links[4].mails) > 0 || len(links[3].mails) > 0 {
+		t.Error("served before its turn, or after Close")
+	}
+	links[1].server.Close()
+	links[2].server.Close()
+	<-links[4].mails
+	testkit.Eventually(t, patience, func() bool { return p.Stats().Aborted == 4 }, "four were closed")
+	links[4].server.Close()
+	testkit.Eventually(t, patience, func() bool { return p.Stats().Running == 0 && p.Pending() == 0 }, "nothing is left")
+	for i, l := range links {
+		for len(l.mails) > 0 {
+			(<-l.mails)()
+		}
+		if l.ended {
+			t.Errorf("%d: done was called after Close", i)
+		}
+		l.server.Close() // again
+	}
+}
+
+// Who sends nothing, or not a whole record, has no goroutine.
+func TestNoGoroutineForSilence(t *testing.T) {
+	testkit.LeakCheck(t)
+	p := startPool(t, Options{Handshakes: 1, Timeout: time.Hour})
+	ch := hello(t, clientConfig(tls.VersionTLS13))
+	for n := range 4 {
+		if _, err := stalled(t, p, ch[:n]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := stalled(t, p, ch[:len(ch)-1]); err != nil {
+		t.Fatal(err)
+	}
+	if s := p.Stats(); s.Running != 0 || s.Waiting != 0 || p.Pending() != 4 {
+		t.Errorf("%+v, %d pending, want 4", s, p.Pending())
+	}
+	connect(t, p, clientConfig(tls.VersionTLS13)) // they are in nobody's way
+}
+
+// Wherever a client stalls, its time ends.
+func TestTimeout(t *testing.T) {
+	testkit.LeakCheck(t)
+	p := startPool(t, Options{Handshakes: 1, Timeout: 100 * time.Millisecond})
+	ch := hello(t, clientConfig(tls.VersionTLS13))
+	byte1, _ := stalled(t, p, ch[:1])
+	running, _ := stalled(t, p, ch)
+	waiting, _ := stalled(t, p, ch)
+	for _, l := range []*link{byte1, running, waiting} {
+		if err := l.outcome(); !errors.Is(err, ErrTimeout) {
+			t.Errorf("%v, want %v", err, ErrTimeout)
+		}
+		if err := l.server.Feed(ch); !errors.Is(err, ErrTimeout) {
+			t.Errorf("then Feed: %v", err)
+		}
+		l.server.Establish()
+		if !l.server.Handshaking() {
+			t.Error("established after a timeout")
+		}
+	}
+	if s := p.Stats(); s.Expired != 3 || p.Pending() != 0 {
+		t.Errorf("%+v", s)
+	}
+	connect(t, p, clientConfig(tls.VersionTLS13))
+}
+
+func TestFlood(t *testing.T) {
+	testkit.LeakCheck(t)
+	p := startPool(t, Options{})
+	record := append([]byte{typeHandshake, 3, 1, 0x40, 0}, make([]byte, 10)...) // says 16 KB
+	l, err := stalled(t, p, record)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.server.Feed(make([]byte, maxHello)); !errors.Is(err, ErrFlood) {
+		t.Errorf("before it began: %v", err)
+	}
+	l.server.Close()
+
+	ch := hello(t, clientConfig(tls.VersionTLS13))
+	l, err = stalled(t, p, ch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	(<-l.mails)() // it reads again
+	// The beginning of a record; of what is taken for it the handshake waits for more.
+	if err := l.server.Feed([]byte{23, 3, 3, 0x40}); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.server.Feed(make([]byte, maxEarly)); !errors.Is(err, ErrFlood) {
+		t.Errorf("while it runs: %v", err)
+	}
+	l.server.Close()
+}
+
+// When the pool ends, nothing of it is left, whatever was under way, and what is
+// established goes on.
+func TestRunEndsEverything(t *testing.T) {
+	testkit.LeakCheck(t)
+	p := newPool(t, Options{Handshakes: 2, Timeout: time.Hour})
+	stop := runPool(t, p)
+	established := connect(t, p, clientConfig(tls.VersionTLS13))
+	ch := hello(t, clientConfig(tls.VersionTLS13))
+	var links []*link
+	for range 5 {
+		l, _ := stalled(t, p, ch)
+		links = append(links, l)
+	}
+	l, _ := stalled(t, p, ch[:7])
+	links = append(links, l)
+	stop()
+	for i, l := range links {
+		if err := l.outcome(); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%d: %v, want %v", i, err, net.ErrClosed)
+		}
+	}
+	if s := p.Stats(); s.Running != 0 || s.Waiting != 0 || p.Pending() != 0 || s.Aborted != 6 {
+		t.Errorf("%+v", s)
+	}
+	if _, err := stalled(t, p, ch); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a new one: %v", err)
+	}
+	_, _ = established.client.Write([]byte("go on"))
+	if plain, _ := established.arrived(); string(plain) != "go on" {
+		t.Errorf("%q", plain)
+	}
+}
+
+// Before Run clients wait.
+func TestBeforeRun(t *testing.T) {
+	testkit.LeakCheck(t)
+	p := newPool(t, Options{Handshakes: 1})
+	ch := hello(t, clientConfig(tls.VersionTLS13))
+	var links []*link
+	for range 2 {
+		l, err := stalled(t, p, ch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		links = append(links, l)
+	}
+	if s := p.Stats(); s.Running != 0 || s.Waiting != 2 {
+		t.Fatalf("%+v", s)
+	}
+	runPool(t, p)
+	(<-links[0].mails)()
+	links[0].server.Close()
+	(<-links[1].mails)()
+	links[1].server.Close()
+}
+
+// Handshakes that wait for their clients leave the processors to others.
+func TestTurnsAreGivenBack(t *testing.T) {
+	testkit.LeakCheck(t)
+	p := startPool(t, Options{Handshakes: 50, Parallel: 1, Timeout: time.Hour})
+	ch := hello(t, clientConfig(tls.VersionTLS13))
+	var links []*link
+	for range 20 {
+		l, _ := stalled(t, p, ch)
+		links = append(links, l)
+	}
+	for _, l := range links {
+		<-l.mails // its flight
+	}
+	connect(t, p, clientConfig(tls.VersionTLS12))
+	for _, l := range links {
+		l.server.Close()
+	}
+	testkit.Eventually(t, patience, func() bool { return p.Pending() == 0 }, "all ended")
+	if len(p.turns) != 0 {
+		t.Errorf("%d turns were not given back", len(p.turns))
+	}
+}
+
+func TestNotTLS(t *testing.T) {
+	testkit.LeakCheck(t)
+	p := startPool(t, Options{Timeout: time.Hour})
+	f := func(in, want string) {
+		t.Helper()
+		l, err := stalled(t, p, []byte(in))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.outcome(); err == nil {
+			t.Errorf("%.10q: no error", in)
+		}
+		if sent := string(bytes.Join(l.sent, nil)); !strings.HasPrefix(sent, want) || want == "" && sent != "" {
+			t.Errorf("%.10q was answered %q, want %q", in, sent, want)
+		}
+	}
+	const answer, alert = "HTTP/1.0 400 Bad Request\r\n", "\x15\x03"
+	f("GET / HTTP/1.1\r\nHost: a\r\n\r\n", answer)
+	f("POST /x HTTP/1.1\r\n\r\n", answer)
+	f("HEAD / HTTP/1.1\r\n\r\n", answer)
+	f("\x00\x00\x00\x10\x00\x10\x00\x01", "") // a packet
+	f("SSH-2.0-x\r\n", "")
+	f("\x80\x2e\x01\x00\x02", alert)                     // SSL 2
+	f("\x16\x03\x01\xff\xff", alert)                     // too long a record
+	f("\x16\x03\x01\x00\x05hello", alert)                // no handshake message
+	f("\x15\x03\x01\x00\x02\x02\x28", "")                // an alert: the client gives up
+	f("\x16\x03\x01\x00\x00\x16\x03\x01\x00\x00", alert) // empty records
+	if s := p.Stats(); s.Failed != 10 || s.Done != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// What we do not speak, with a reason for the client.
+func TestRefusedClients(t *testing.T) {
+	testkit.LeakCheck(t)
+	p := startPool(t, Options{})
+	f := func(change func(*tls.Config), want string) {
+		t.Helper()
+		config := &tls.Config{InsecureSkipVerify: true}
+		change(config)
+		l := newLink(t, p, config)
+		err := l.shake()
+		if err == nil || l.err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("client: %v, want %q; server: %v", err, want, l.err)
+		}
+	}
+	f(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 }, "protocol version")
+	f(func(c *tls.Config) { c.NextProtos = []string{"h2"} }, "no application protocol")
+	f(func(c *tls.Config) {
+		c.MaxVersion = tls.VersionTLS12
+		c.CipherSuites = []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}
+	}, "handshake failure")
+	f(func(c *tls.Config) { c.InsecureSkipVerify = false; c.ServerName = "test" }, "certificate") // does not trust us
+	f(func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{tls.CurveP384} }, "")
+}
+
+func TestNegotiation(t *testing.T) {
+	testkit.LeakCheck(t)
+	plain, pq := startPool(t, Options{}), startPool(t, Options{PostQuantum: true})
+	f := func(p *Pool, want tls.CurveID) {
+		t.Helper()
+		config := clientConfig(tls.VersionTLS13)
+		config.NextProtos = []string{"h2", "http/1.1"}
+		s := connect(t, p, config).client.ConnectionState()
+		if s.NegotiatedProtocol != "http/1.1" || s.CurveID != want {
+			t.Errorf("%q, %v, want http/1.1 and %v", s.NegotiatedProtocol, s.CurveID, want)
+		}
+	}
+	f(plain, tls.X25519)
+	f(pq, tls.X25519MLKEM768)
+}
+
+func TestResumption(t *testing.T) {
+	everywhere(t, func(t *testing.T, version uint16) {
+		testkit.LeakCheck(t)
+		p := startPool(t, Options{})
+		config := clientConfig(version)
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+		for i := range 3 {
+			l := connect(t, p, config)
+			sealed, _ := l.server.Append(nil, []byte("x"))
+			l.takes(sealed, "x") // and the ticket
+			if got := l.client.ConnectionState().DidResume; got != (i > 0) {
+				t.Errorf("connection %d: resumed %v", i, got)
+			}
+			_, _ = l.client.Write([]byte("hello"))
+			if plain, _ := l.arrived(); string(plain) != "hello" {
+				t.Errorf("%q", plain)
+			}
+		}
+		if s := p.Stats(); s.Done != 3 || s.Resumed != 2 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// A client that goes away in the middle, at each flight.
+func TestCloseDuringHandshake(t *testing.T) {
+	testkit.LeakCheck(t)
+	p := startPool(t, Options{Timeout: time.Hour})
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		for steps := range 4 {
+			l := newLink(t, p, clientConfig(version))
+			ended := make(chan error, 1)
+			go func() { ended <- l.client.Handshake() }() // ends with the wire
+			for range steps {
+				select {
+				case b := <-l.wire.up:
+					_ = l.server.Feed(b)
+				case mail := <-l.mails:
+					mail()
+				}
+			}
+			l.server.Close()
+			l.wire.Close()
+			if err := <-ended; err != nil && !errors.Is(err, io.EOF) {
+				t.Error(err)
+			}
+		}
+	}
+	testkit.Eventually(t, patience, func() bool { return p.Pending() == 0 && p.Stats().Running == 0 }, "nothing is left")
+}
+
+// A panic ends the handshake, not the process.
+func TestPanic(t *testing.T) {
+	testkit.LeakCheck(t)
+	p := newPool(t, Options{})
+	p.config.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { panic("boom") }
+	runPool(t, p)
+	l, err := stalled(t, p, hello(t, clientConfig(tls.VersionTLS13)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.outcome(); err == nil || !strings.Contains(err.Error(), "boom") {
+		t.Errorf("%v", err)
+	}
+	if s := p.Stats(); s.Panics != 1 || s.Failed != 1 || len(p.turns) != 0 {
+		t.Errorf("%+v", s)
+	}
+}
