@@ -11,7 +11,7 @@ var (
 	// ErrAgain says that there is no more plaintext until more is fed.
 	ErrAgain = errors.New("tlsloop: no whole record")
 	// ErrFlood says that a client has sent too much before the end of its handshake:
-	// more than 18 KB before it began, or 64 KiB while it ran.
+	// more than 18 KB before it began, or 64 KiB, 1 MiB if few do, while it ran.
 	ErrFlood = errors.New("tlsloop: too much before the end of the handshake")
 	// ErrBusy says that too many handshakes wait.
 	ErrBusy = errors.New("tlsloop: too many handshakes wait")
@@ -25,9 +25,15 @@ var (
 )
 
 const (
-	// maxEarly bounds what waits for a handshake, in bytes: the client's messages,
-	// and data behind its Finished that comes before we have seen that.
+	// maxEarly is what any client may send while its handshake runs, in bytes: its
+	// messages, and data behind its Finished that comes before we have seen that.
 	maxEarly = 64 << 10
+
+	// maxBurst is what one may send if not many do: who has a large message to send
+	// sends it with the Finished, and a loop reads faster than a handshake ends. What
+	// is above maxEarly comes out of maxBursts, which all share.
+	maxBurst  = 1 << 20
+	maxBursts = 16 << 20
 
 	// maxHello bounds what waits before the handshake has a goroutine, in bytes: one
 	// record. A ClientHello is seldom more than 2 KB, and without its answer, or 0-RTT,
@@ -222,7 +228,7 @@ func (c *Conn) AppendCloseNotify(dst []byte) []byte {
 
 // Close ends a handshake that is under way: send and done will not be called any
 // more, unless they are just being called. It forgets everything and sends nothing.
-// It may be called at any time, and again.
+// Every Conn must be closed; that may be at any time, and again.
 func (c *Conn) Close() {
 	c.err = net.ErrClosed
 	if c.hands != nil {

@@ -36,6 +36,7 @@ type handshake struct {
 	// guards below; taken inside pool.mu or alone
 
 	in       []byte
+	burst    int       // of pool.bursts
 	arrived  sync.Cond // that there is something to read, or err
 	running  bool      // on its goroutine
 	err      error     // why it must end
@@ -63,11 +64,7 @@ func (h *handshake) feed(in []byte) error {
 		defer h.mu.Unlock()
 		return h.err
 	}
-	limit := maxHello
-	if h.running {
-		limit = maxEarly
-	}
-	if len(h.in)+len(in) > limit {
+	if !h.admitsLocked(len(h.in) + len(in)) {
 		h.mu.Unlock()
 		return ErrFlood
 	}
@@ -87,6 +84,28 @@ func (h *handshake) feed(in []byte) error {
 		return h.pool.admit(h)
 	}
 	return nil
+}
+
+// admitsLocked says whether the client's bytes that wait may become n.
+func (h *handshake) admitsLocked(n int) bool {
+	if !h.running {
+		return n <= maxHello
+	}
+	more := n - maxEarly - h.burst
+	if more <= 0 {
+		return true
+	}
+	if n > maxBurst || !h.pool.lend(more) {
+		return false
+	}
+	h.burst += more
+	return true
+}
+
+// returnLocked gives back what admitsLocked has taken.
+func (h *handshake) returnLocked() {
+	h.pool.bursts.Add(-int64(h.burst))
+	h.burst = 0
 }
 
 // read waits for bytes of the client and returns some, on the handshake's goroutine,
@@ -205,6 +224,7 @@ func (h *handshake) result() (in []byte, ok bool) {
 		in = h.in
 	}
 	h.in = nil
+	h.returnLocked()
 	return in, true
 }
 
@@ -222,6 +242,7 @@ func (h *handshake) abort(err error) {
 func (h *handshake) close() {
 	h.mu.Lock()
 	h.quiet = true
+	h.returnLocked()
 	h.mu.Unlock()
 	h.pool.end(h, net.ErrClosed)
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -23,6 +24,7 @@ type Pool struct {
 	log     *slog.Logger
 	turns   chan struct{} // holds one for each handshake that computes
 	counts  counts
+	bursts  atomic.Int64 // bytes that handshakes hold above maxEarly
 
 	// workers are goroutines and timers of handshakes. Added to under mu, and only
 	// while state is not poolEnded.
@@ -96,6 +98,15 @@ func (p *Pool) startWaiting() {
 	for p.running < p.options.Handshakes && p.waiting.Len() > 0 {
 		p.startLocked(p.popLocked())
 	}
+}
+
+// lend takes n bytes of maxBursts, if so many are left.
+func (p *Pool) lend(n int) bool {
+	if p.bursts.Add(int64(n)) <= maxBursts {
+		return true
+	}
+	p.bursts.Add(-int64(n))
+	return false
 }
 
 // begin starts the time of h, whose first bytes have come.

@@ -160,14 +160,63 @@ func TestFlood(t *testing.T) {
 		t.Fatal(err)
 	}
 	(<-l.mails)() // it reads again
-	// The beginning of a record; of what is taken for it the handshake waits for more.
+	// The beginning of a record, for whose end the handshake waits.
 	if err := l.server.Feed([]byte{23, 3, 3, 0x40}); err != nil {
 		t.Fatal(err)
 	}
-	if err := l.server.Feed(make([]byte, maxEarly)); !errors.Is(err, ErrFlood) {
+	if err := l.server.Feed(make([]byte, maxBurst)); !errors.Is(err, ErrFlood) {
 		t.Errorf("while it runs: %v", err)
 	}
 	l.server.Close()
+}
+
+// One client may send more than its due while its handshake runs, not many.
+func TestBurstsAreBounded(t *testing.T) {
+	testkit.LeakCheck(t)
+	p := startPool(t, Options{Parallel: 1})
+	p.turns <- struct{}{} // nobody gets one: nothing is read
+	ch := hello(t, clientConfig(tls.VersionTLS13))
+	const each = maxBurst - 4096
+	burst := func() (*link, error) {
+		l, err := stalled(t, p, ch)
+		if err != nil {
+			t.Fatal(err)
+		}
+		testkit.Eventually(t, patience, func() bool {
+			h := l.server.hands
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return h.running
+		}, "it has a goroutine")
+		if err := l.server.Feed(make([]byte, each/2)); err != nil {
+			return l, err
+		}
+		return l, l.server.Feed(make([]byte, each/2))
+	}
+	var links []*link
+	for {
+		l, err := burst()
+		links = append(links, l)
+		if err != nil {
+			if !errors.Is(err, ErrFlood) || len(links) < 16 || len(links) > 20 {
+				t.Errorf("number %d: %v", len(links), err)
+			}
+			break
+		}
+	}
+	small, _ := stalled(t, p, ch)
+	testkit.Eventually(t, patience, func() bool { return p.Stats().Running == len(links)+1 }, "it runs")
+	if err := small.server.Feed(make([]byte, maxHello-len(ch))); err != nil {
+		t.Errorf("its due: %v", err)
+	}
+	for _, l := range append(links, small) {
+		l.server.Close()
+	}
+	<-p.turns
+	testkit.Eventually(t, patience, func() bool { return p.Pending() == 0 }, "all ended")
+	if n := p.bursts.Load(); n != 0 {
+		t.Errorf("%d bytes were not given back", n)
+	}
 }
 
 // When the pool ends, nothing of it is left, whatever was under way, and what is
