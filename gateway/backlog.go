@@ -91,7 +91,7 @@ func (l *loop) weigh(s *session) {
 // back what it has taken.
 func (srv *Server) maxOutbound(s *session) int {
 	if s.form.isEcho() {
-		return 2 * maxEcho
+		return maxEcho
 	}
 	return srv.cfg.MaxOutbound
 }

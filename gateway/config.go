@@ -28,7 +28,7 @@ type Config struct {
 
 	TLSCert        string `help:"PEM file with the certificate and its chain; read again when it changes"`
 	TLSKey         string `help:"PEM file with the certificate's key"`
-	TLSPostQuantum bool   `help:"offer X25519MLKEM768; a connection then takes 6.6 KB instead of 3.9"`
+	TLSPostQuantum bool   `help:"offer X25519MLKEM768, against those who record today and decrypt in years; 60 µs more CPU per handshake"`
 	TLSHandshakes  int    `help:"TLS handshakes at the same time; more wait"`
 
 	Loops   int    `help:"event loops; 0 means one per core"`

@@ -6,6 +6,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/halley-im/halley/pkg/push"
+	"github.com/halley-im/halley/pkg/tlsloop"
 )
 
 // counters are the gateway's metrics. Nothing ends, is refused or is dropped
@@ -83,7 +84,25 @@ func (srv *Server) gauges(set *metrics.Set) {
 		}
 		return 0
 	})
+	if srv.tls != nil {
+		srv.gaugesTLS(g)
+	}
 	for i, l := range srv.loops {
 		g(fmt.Sprintf("mailbox_bytes{loop=\"%d\"}", i), func() float64 { return float64(l.mailbox.reserved()) })
+	}
+}
+
+// gaugesTLS shows the handshakes.
+func (srv *Server) gaugesTLS(g func(name string, f func() float64)) {
+	g(`tls_handshakes{state="running"}`, func() float64 { return float64(srv.tls.Stats().Running) })
+	g(`tls_handshakes{state="waiting"}`, func() float64 { return float64(srv.tls.Stats().Waiting) })
+	for result, count := range map[string]func(s tlsloop.Stats) uint64{
+		"done":    func(s tlsloop.Stats) uint64 { return s.Done },
+		"failed":  func(s tlsloop.Stats) uint64 { return s.Failed },
+		"expired": func(s tlsloop.Stats) uint64 { return s.Expired },
+		"aborted": func(s tlsloop.Stats) uint64 { return s.Aborted },
+		"refused": func(s tlsloop.Stats) uint64 { return s.Refused },
+	} {
+		g(fmt.Sprintf("tls_handshakes_total{result=%q}", result), func() float64 { return float64(count(srv.tls.Stats())) })
 	}
 }

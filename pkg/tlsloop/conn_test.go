@@ -32,8 +32,7 @@ func TestLayoutIsKnown(t *testing.T) {
 	if !layout.known {
 		t.Error("the buffers of tls.Conn were not found")
 	}
-	type other struct{ rawInput, input, hand []byte }
-	if findLayout(reflect.TypeFor[other]()).known {
+	if findLayout(reflect.TypeFor[struct{ rawInput, input, hand []byte }]()).known {
 		t.Error("a type with other fields passes for tls.Conn")
 	}
 }
@@ -172,12 +171,15 @@ func TestReadIntoSmallBuffer(t *testing.T) {
 func TestFeedBeforeAllIsRead(t *testing.T) {
 	testkit.LeakCheck(t)
 	p := startPool(t, Options{})
-	f := func(buf int) {
+	f := func(buf int, records ...string) {
 		t.Helper()
 		l := connect(t, p, clientConfig(tls.VersionTLS13))
-		_, _ = l.client.Write([]byte("first"))
-		_, _ = l.client.Write([]byte("second"))
-		if err := l.server.Feed(append(<-l.wire.up, <-l.wire.up...)); err != nil {
+		var stream []byte
+		for _, s := range records {
+			_, _ = l.client.Write([]byte(s))
+			stream = append(stream, <-l.wire.up...)
+		}
+		if err := l.server.Feed(stream); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := l.server.Read(make([]byte, buf)); err != nil {
@@ -187,8 +189,8 @@ func TestFeedBeforeAllIsRead(t *testing.T) {
 			t.Errorf("%v, want %v", err, errUnread)
 		}
 	}
-	f(100) // the second record
-	f(3)   // and a part of the first
+	f(100, "first", "second") // the second record is not read
+	f(3, "only")              // the rest of the first is not
 }
 
 // The client's first data comes in one piece with its Finished.

@@ -78,7 +78,8 @@ func TestHeapPerConnection(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	testkit.LeakCheck(t)
-	const goal = 5 << 10
+	// The goal is 5 KB; 4 notices when a buffer of crypto/tls is not freed.
+	const goal = 4 << 10
 	f := func(client string, pq bool) {
 		t.Helper()
 		idle, large := heapPerConn(t, Options{PostQuantum: pq}, clientKinds()[client], 1000)

@@ -421,6 +421,34 @@ func TestCloseDuringHandshake(t *testing.T) {
 	testkit.Eventually(t, patience, func() bool { return p.Pending() == 0 && p.Stats().Running == 0 }, "nothing is left")
 }
 
+// The socket ends between the end of the handshake and the loop's hearing of it.
+func TestCloseBeforeEstablish(t *testing.T) {
+	testkit.LeakCheck(t)
+	p := startPool(t, Options{})
+	l := newLink(t, p, clientConfig(tls.VersionTLS13))
+	result := make(chan error, 1)
+	go func() { result <- l.client.Handshake() }() // ends with done
+	for !l.ended {
+		select {
+		case b := <-l.wire.up:
+			_ = l.server.Feed(b)
+		case mail := <-l.mails:
+			mail()
+		}
+	}
+	if err := <-result; err != nil || l.err != nil {
+		t.Fatal(err, l.err)
+	}
+	l.server.Close()
+	l.server.Establish()
+	if b, err := l.server.Append(nil, []byte("x")); err == nil || len(b) > 0 {
+		t.Errorf("written after Close: %q, %v", b, err)
+	}
+	if n, err := l.server.Read(l.buf); n > 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("read after Close: %d, %v", n, err)
+	}
+}
+
 // A panic ends the handshake, not the process.
 func TestPanic(t *testing.T) {
 	testkit.LeakCheck(t)
