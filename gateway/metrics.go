@@ -95,6 +95,7 @@ func (srv *Server) gauges(set *metrics.Set) {
 // gaugesTLS shows the handshakes.
 func (srv *Server) gaugesTLS(g func(name string, f func() float64)) {
 	g(`tls_handshakes{state="running"}`, func() float64 { return float64(srv.tls.Stats().Running) })
+	g("tls_certificate_expires_seconds", func() float64 { return float64(srv.certificates.NotAfter().Unix()) })
 	g(`tls_handshakes{state="waiting"}`, func() float64 { return float64(srv.tls.Stats().Waiting) })
 	for result, count := range map[string]func(s tlsloop.Stats) uint64{
 		"done":    func(s tlsloop.Stats) uint64 { return s.Done },

@@ -24,27 +24,28 @@ import (
 // Server is one gateway: its loops, and what they share.
 type Server struct {
 	// Set by New, then read-only.
-	cfg       Config
-	backend   Backend
-	rules     *rooms.Rules
-	tls       *tlsloop.Pool // nil: no TLS
-	log       *slog.Logger
-	m         *counters
-	build     string
-	start     time.Time
-	loops     []*loop
-	directory *directory
-	interest  *interest
-	admission *admission
-	registrar *registrar
-	streams   streams
-	ready     chan struct{} // closed when clients are taken
-	emptied   chan struct{} // closed when Drain was called
-	empty     func()        // closes emptied, once
-	throttle  throttle
-	casts     castLimit
-	ips       *ipCount
-	rate      rate // of new connections
+	cfg          Config
+	backend      Backend
+	rules        *rooms.Rules
+	tls          *tlsloop.Pool // nil: no TLS
+	certificates *tlsloop.Certificates
+	log          *slog.Logger
+	m            *counters
+	build        string
+	start        time.Time
+	loops        []*loop
+	directory    *directory
+	interest     *interest
+	admission    *admission
+	registrar    *registrar
+	streams      streams
+	ready        chan struct{} // closed when clients are taken
+	emptied      chan struct{} // closed when Drain was called
+	empty        func()        // closes emptied, once
+	throttle     throttle
+	casts        castLimit
+	ips          *ipCount
+	rate         rate // of new connections
 
 	kernelBuffer int   // bytes the kernel holds for a client that does not read
 	maxBacklog   int64 // bound of backlog

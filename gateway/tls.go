@@ -106,6 +106,7 @@ func (srv *Server) prepareTLS() error {
 	if err != nil {
 		return fmt.Errorf("gateway.tls_cert, gateway.tls_key: %w", err)
 	}
+	srv.certificates = certificates
 	srv.tls = tlsloop.NewPool(tlsloop.Options{
 		Certificates: certificates, PostQuantum: cfg.TLSPostQuantum,
 		Handshakes: cfg.TLSHandshakes, Timeout: cfg.HandshakeTimeout,
