@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/halley-im/halley/logic"
 	"github.com/halley-im/halley/pkg/push"
 	"github.com/halley-im/halley/pkg/testkit"
 )
@@ -170,7 +171,8 @@ func TestAnswerFirst(t *testing.T) {
 func TestEnqueueFollowsAnswer(t *testing.T) {
 	testkit.LeakCheck(t)
 	events := make(chan string, 10)
-	r := ready(start(t, options{listener: func(ln net.Listener) net.Listener {
+	var log logic.Spool
+	r := ready(start(t, options{deps: func(d *logic.Deps) { log = d.Spool }, listener: func(ln net.Listener) net.Listener {
 		return slowWrites{ln, func() {
 			select {
 			case e := <-events:
@@ -185,6 +187,8 @@ func TestEnqueueFollowsAnswer(t *testing.T) {
 	r.queue.mu.Unlock()
 	for range 2 {
 		for _, path := range []string{"/goim/push/all?operation=1", "/im/push/all?msg=hi"} {
+			// Only then the pump has nothing to do, and sleeps in a moment.
+			testkit.Eventually(t, 5*time.Second, func() bool { n, _ := log.Depth(); return n == 0 }, "the log is empty")
 			r.raw(request("POST " + path + "\n\nhi"))
 			for _, want := range []string{"answered", "enqueued"} {
 				select {
