@@ -22,6 +22,7 @@ type backlog struct {
 	bytes   int    // of pending
 	kernel  int32  // of the socket, as far as is known
 	since   uint32 // loop.now when it went over max_outbound; 0: it is not
+	doomed  bool   // it gets nothing more, and is closed by one of the next polls
 	counted int64  // its part of Server.backlog
 }
 
@@ -68,7 +69,9 @@ func (l *loop) askKernel(s *session) (behind bool) {
 	return true
 }
 
-// weigh counts what s costs and acts on it: it may be closed.
+// weigh counts what s costs, and decides whether it is too slow. Polls close it:
+// clients that stopped together reach their bound with the same message, and to
+// close thousands at once would hold up everybody else.
 func (l *loop) weigh(s *session) {
 	b := &s.side.backlog
 	held := s.conn.OutboundBuffered() + b.bytes
@@ -83,7 +86,7 @@ func (l *loop) weigh(s *session) {
 		b.since = max(1, l.now)
 	}
 	if held > hardOutbound*bound || b.since != 0 && int32(l.now-b.since) > ticks(slowTime) {
-		l.close(s, closeSlow)
+		b.doomed = true
 	}
 }
 
@@ -97,23 +100,22 @@ func (srv *Server) maxOutbound(s *session) int {
 }
 
 // relieve closes those that have been behind for longest while the node's budget is
-// exceeded, for relieveTime at most: to reset a socket with 128 KiB in it takes the
-// kernel 100 µs and more, and others wait. (All 4,000 at once held up everybody for
-// 200 ms.) What comes for them until the next poll is only references.
-func (l *loop) relieve() {
-	for began := time.Now(); l.oldest < len(l.behind) && l.srv.backlog.Load() > l.srv.maxBacklog; {
+// exceeded, until the time is up. What comes for them until the next poll is only
+// references.
+func (l *loop) relieve(until time.Time) {
+	for l.oldest < len(l.behind) && l.srv.backlog.Load() > l.srv.maxBacklog && time.Now().Before(until) {
 		s := l.table.get(l.behind[l.oldest])
 		l.oldest++
 		if s != nil && s.is(flagBehind) && s.state < stateClosing {
-			if l.drop(s, closeBudget); time.Since(began) > relieveTime {
-				return
-			}
+			l.drop(s, closeBudget)
 		}
 	}
 }
 
-// relieveTime is a tenth of pollBehind.
-const relieveTime = 2 * time.Millisecond
+// closeFor is how long a poll may take to close sessions, a tenth of pollBehind: to
+// reset a socket with 128 KiB in it takes the kernel 100 µs and more, and others
+// wait. (4,000 at once held up everybody for 200 ms.)
+const closeFor = 2 * time.Millisecond
 
 // admits says that m may be queued for s, which is behind. What the room's policy
 // drops instead is counted.
@@ -130,9 +132,12 @@ func (l *loop) admits(s *session, m *message) bool {
 		l.srv.m.slowDropped.Inc()
 		return false
 	}
+	if x.backlog.doomed {
+		return false
+	}
 	x.backlog.bytes += len(m.inner)
 	l.weigh(s)
-	return s.live()
+	return true
 }
 
 // conflated puts m in the place of the message of its room that waits already; it
@@ -154,15 +159,25 @@ type pollMail struct{}
 
 func (pollMail) run(l *loop) {
 	l.poll.set, l.oldest = false, 0
+	until := time.Now().Add(closeFor)
 	kept := l.behind[:0]
 	for _, id := range l.behind {
-		if s := l.table.get(id); s != nil && s.is(flagBehind) && l.catchUp(s) {
+		s := l.table.get(id)
+		switch {
+		case s == nil || !s.is(flagBehind):
+		case !s.side.backlog.doomed:
+			if l.catchUp(s) {
+				kept = append(kept, id)
+			}
+		case time.Now().Before(until):
+			l.close(s, closeSlow)
+		default:
 			kept = append(kept, id)
 		}
 	}
 	clear(l.behind[len(kept):])
 	l.behind = kept
-	l.relieve()
+	l.relieve(until)
 	if len(l.behind) > 0 {
 		l.poll.in(pollBehind)
 	}

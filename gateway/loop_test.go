@@ -107,8 +107,8 @@ func TestReentrantClose(t *testing.T) {
 	}
 }
 
-// A slow member is closed within the flush, with a goodbye where there is one; the
-// last member's end drops the room.
+// Members found too slow in a flush are closed by the next poll, with a goodbye where
+// there is one; the last member's end drops the room.
 func TestSlowMembersInFlush(t *testing.T) {
 	l, r, conns := fakeRoom(t, 3)
 	for _, c := range conns {
@@ -116,6 +116,14 @@ func TestSlowMembersInFlush(t *testing.T) {
 	}
 	l.toRoom(r.node, testMessage("x"))
 	l.settle()
+	l.toRoom(r.node, testMessage("not for the doomed"))
+	l.settle()
+	pollMail{}.run(l)
+	for i, c := range conns {
+		if want := 2 - i%2; c.written != want { // WebSockets also get the close frame
+			t.Errorf("member %d got %d writes, want %d", i, c.written, want)
+		}
+	}
 	for s := range l.table.all() {
 		if s.state != stateClosing || !s.form.isWS() {
 			t.Errorf("a session of form %d is left in state %d", s.form, s.state)

@@ -8,7 +8,7 @@ import (
 )
 
 // The JSON form carries a packet as one object, in a WebSocket text message that
-// begins with '{' (DESIGN §5.8, §14; docs/protocol.md):
+// begins with '{' (docs/protocol.md §11):
 //
 //	{"ver":1,"op":7,"seq":1,"body":{"mid":123,"room_id":"live://1000"}}
 //
