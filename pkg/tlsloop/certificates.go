@@ -26,6 +26,7 @@ type Certificates struct {
 	mu sync.Mutex
 	// guards below
 	cert, key os.FileInfo // of the files that were tried last; nil: it was not there
+	failed    string      // why they could not be used; empty: they could
 	trouble   throttle
 }
 
@@ -79,18 +80,21 @@ func (c *Certificates) watch(ctx context.Context) {
 	}
 }
 
-// check reloads if a file is not the one that was tried last. A pair that cannot be
-// used is tried again when a file changes again: the two are seldom written in one
-// moment.
+// check reloads if a file is not the one that was tried last, or could not be used:
+// what was wrong may end without a trace in the file, as a chown does and descriptors
+// that had run out. The same trouble with the same files is logged once.
 func (c *Certificates) check() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	cert, key := c.look()
-	if same(cert, c.cert) && same(key, c.key) {
+	unchanged, failed := same(cert, c.cert) && same(key, c.key), c.failed
+	if unchanged && failed == "" {
 		return
 	}
 	if err := c.reloadLocked(cert, key); err != nil {
-		c.trouble.warn(c.log, "cannot use the changed TLS certificate, going on with the old one", "err", err)
+		if !unchanged || c.failed != failed {
+			c.trouble.warn(c.log, "cannot use the changed TLS certificate, going on with the old one", "err", err)
+		}
 		return
 	}
 	c.log.Info("TLS certificate read again", "file", c.certFile, "valid_to", c.NotAfter())
@@ -113,9 +117,10 @@ func same(a, b os.FileInfo) bool {
 
 // reloadLocked reads the files, which looked so before.
 func (c *Certificates) reloadLocked(cert, key os.FileInfo) error {
-	c.cert, c.key = cert, key
+	c.cert, c.key, c.failed = cert, key, ""
 	pair, err := readPair(c.certFile, c.keyFile)
 	if err != nil {
+		c.failed = err.Error()
 		return err
 	}
 	if now := time.Now(); now.After(pair.Leaf.NotAfter) || now.Before(pair.Leaf.NotBefore) {

@@ -151,6 +151,51 @@ func TestCheckFilesReplaced(t *testing.T) {
 	}
 }
 
+// Trouble that ends without a trace in the files' time and size, as after a chown:
+// they are tried on, and it is one line in the log.
+func TestCheckTriesAgain(t *testing.T) {
+	var r record
+	certFile, keyFile := files(t, t.TempDir(), "test", tomorrow())
+	certs, err := LoadCertificates(certFile, keyFile, r.log())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, good := certs.current.Load(), readFile(t, keyFile)
+	when := time.Now().Add(time.Minute)
+	inPlace := func(text []byte) {
+		t.Helper()
+		if err := os.WriteFile(keyFile, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(keyFile, when, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inPlace(bytes.Repeat([]byte("x"), len(good)))
+	for range 3 {
+		certs.check()
+	}
+	if n := r.count("going on with the old one"); n != 1 || certs.trouble.swallowed != 0 {
+		t.Errorf("%d lines and %d swallowed, want one", n, certs.trouble.swallowed)
+	}
+	inPlace(good)
+	for range 3 {
+		certs.check()
+	}
+	if certs.current.Load() == before || r.count("read again") != 1 {
+		t.Errorf("the good pair was read %d times, want 1", r.count("read again"))
+	}
+}
+
+func readFile(t testing.TB, name string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
 // Kubernetes: the files are links through a link to a folder, which is set to
 // another folder in one step. And it is Run that notices.
 func TestRunNoticesLinks(t *testing.T) {
@@ -212,7 +257,7 @@ func TestCheckWrittenInPlace(t *testing.T) {
 	f(func() {}, false)
 	f(func() { // as long ago as before, but longer
 		info, _ := os.Stat(certFile)
-		text, _ := os.ReadFile(certFile)
+		text := readFile(t, certFile)
 		if err := os.WriteFile(certFile, append(text, '\n'), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -222,7 +267,7 @@ func TestCheckWrittenInPlace(t *testing.T) {
 	}, true)
 	f(func() { // another file that looks the same
 		info, _ := os.Stat(certFile)
-		text, _ := os.ReadFile(certFile)
+		text := readFile(t, certFile)
 		write(t, certFile, text)
 		if err := os.Chtimes(certFile, now, info.ModTime()); err != nil {
 			t.Fatal(err)

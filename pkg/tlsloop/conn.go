@@ -11,7 +11,7 @@ var (
 	// ErrAgain says that there is no more plaintext until more is fed.
 	ErrAgain = errors.New("tlsloop: no whole record")
 	// ErrFlood says that a client has sent too much before the end of its handshake:
-	// more than 18 KB before it began, or 64 KiB, 1 MiB if few do, while it ran.
+	// more than 4 KiB before it began or 64 KiB while it ran, 1 MiB if few do.
 	ErrFlood = errors.New("tlsloop: too much before the end of the handshake")
 	// ErrBusy says that too many handshakes wait.
 	ErrBusy = errors.New("tlsloop: too many handshakes wait")
@@ -35,10 +35,11 @@ const (
 	maxBurst  = 1 << 20
 	maxBursts = 16 << 20
 
-	// maxHello bounds what waits before the handshake has a goroutine, in bytes: one
-	// record. A ClientHello is seldom more than 2 KB, and without its answer, or 0-RTT,
-	// a client has nothing to add.
-	maxHello = headerLen + maxFragment
+	// maxHello is what any client may have waiting before its handshake has a
+	// goroutine, in bytes. A ClientHello is seldom more than 2 KB. What is above comes
+	// out of maxBursts too: else each of those who send a long one but for its last
+	// byte would hold 18 KB, and have no bound but that of connections.
+	maxHello = 4 << 10
 
 	// maxUnsent bounds what crypto/tls wants to send of its own accord and nobody
 	// takes, in bytes. The answer to a KeyUpdate is 27: a client could have one for

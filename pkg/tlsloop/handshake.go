@@ -88,10 +88,11 @@ func (h *handshake) feed(in []byte) error {
 
 // admitsLocked says whether the client's bytes that wait may become n.
 func (h *handshake) admitsLocked(n int) bool {
-	if !h.running {
-		return n <= maxHello
+	due := maxHello
+	if h.running {
+		due = maxEarly
 	}
-	more := n - maxEarly - h.burst
+	more := n - due - h.burst
 	if more <= 0 {
 		return true
 	}

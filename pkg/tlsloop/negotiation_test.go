@@ -3,6 +3,8 @@ package tlsloop
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +82,42 @@ func TestNegotiation(t *testing.T) {
 	}
 	f(plain, tls.X25519)
 	f(pq, tls.X25519MLKEM768)
+}
+
+// ClientHellos of one long record, and of two.
+func TestLongClientHello(t *testing.T) {
+	testkit.LeakCheck(t)
+	p := startPool(t, Options{})
+	for _, protocols := range []int{200, 600} { // of 51 bytes
+		config := clientConfig(tls.VersionTLS13)
+		config.NextProtos = []string{"http/1.1"}
+		for i := range protocols {
+			config.NextProtos = append(config.NextProtos, fmt.Sprintf("%050d", i))
+		}
+		if s := connect(t, p, config).client.ConnectionState(); s.NegotiatedProtocol != "http/1.1" {
+			t.Errorf("%d protocols: %q", protocols, s.NegotiatedProtocol)
+		}
+	}
+	if n := p.bursts.Load(); n != 0 {
+		t.Errorf("%d bytes were not given back", n)
+	}
+}
+
+// The client has guessed another curve than we want (HelloRetryRequest, RFC 8446
+// §4.1.4): one more flight each, and what is behind comes through as ever.
+func TestSecondClientHello(t *testing.T) {
+	testkit.LeakCheck(t)
+	p := newPool(t, Options{})
+	p.config.CurvePreferences = []tls.CurveID{tls.CurveP256}
+	runPool(t, p)
+	l := connect(t, p, clientConfig(tls.VersionTLS13))
+	if s := l.client.ConnectionState(); s.CurveID != tls.CurveP256 || !s.HelloRetryRequest {
+		t.Errorf("%v, another try %v", s.CurveID, s.HelloRetryRequest)
+	}
+	_, _ = l.client.Write([]byte("hello"))
+	if plain, err := l.arrived(); string(plain) != "hello" || !errors.Is(err, ErrAgain) {
+		t.Errorf("%q, %v", plain, err)
+	}
 }
 
 func TestResumption(t *testing.T) {

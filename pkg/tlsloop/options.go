@@ -19,7 +19,7 @@ type Options struct {
 	Handshakes int
 	// Waiting is how many clients may wait for one of those goroutines, beyond that
 	// they are refused; 0 is 16 times Handshakes. One holds what it has sent, mostly
-	// a ClientHello of 0.3 to 2 KB and at most 18 KB.
+	// a ClientHello of 0.3 to 2 KB: what is above 4 KiB comes out of 16 MiB for all.
 	Waiting int
 	// Parallel is how many handshakes may compute at one moment; 0 is half of the
 	// processors. A handshake computes for a fraction of a millisecond: without this

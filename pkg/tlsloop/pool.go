@@ -24,7 +24,7 @@ type Pool struct {
 	log     *slog.Logger
 	turns   chan struct{} // holds one for each handshake that computes
 	counts  counts
-	bursts  atomic.Int64 // bytes that handshakes hold above maxEarly
+	bursts  atomic.Int64 // bytes that handshakes hold above their due
 
 	// workers are goroutines and timers of handshakes. Added to under mu, and only
 	// while state is not poolEnded.

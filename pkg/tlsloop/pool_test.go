@@ -148,7 +148,7 @@ func TestFlood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.server.Feed(make([]byte, maxHello)); !errors.Is(err, ErrFlood) {
+	if err := l.server.Feed(make([]byte, maxBurst)); !errors.Is(err, ErrFlood) {
 		t.Errorf("before it began: %v", err)
 	}
 	l.server.Close()
@@ -205,7 +205,7 @@ func TestBurstsAreBounded(t *testing.T) {
 	}
 	small, _ := stalled(t, p, ch)
 	testkit.Eventually(t, patience, func() bool { return p.Stats().Running == len(links)+1 }, "it runs")
-	if err := small.server.Feed(make([]byte, maxHello-len(ch))); err != nil {
+	if err := small.server.Feed(make([]byte, maxEarly-len(ch))); err != nil {
 		t.Errorf("its due: %v", err)
 	}
 	for _, l := range append(links, small) {
@@ -213,6 +213,43 @@ func TestBurstsAreBounded(t *testing.T) {
 	}
 	<-p.turns
 	testkit.Eventually(t, patience, func() bool { return p.Pending() == 0 }, "all ended")
+	if n := p.bursts.Load(); n != 0 {
+		t.Errorf("%d bytes were not given back", n)
+	}
+}
+
+// Those who send long ClientHellos that do not end share one bound, and are in
+// nobody's way.
+func TestLongHellosAreBounded(t *testing.T) {
+	testkit.LeakCheck(t)
+	p := startPool(t, Options{Timeout: time.Hour})
+	endless := make([]byte, headerLen+maxFragment-1)
+	copy(endless, []byte{typeHandshake, 3, 1, maxFragment >> 8, maxFragment & 0xff})
+	fit := maxBursts / (len(endless) - maxHello)
+	var links []*link
+	for n := 0; ; n++ {
+		l, err := stalled(t, p, endless[:100])
+		if err != nil {
+			t.Fatal(err)
+		}
+		links = append(links, l)
+		if err := l.server.Feed(endless[100:]); err != nil {
+			if !errors.Is(err, ErrFlood) || n != fit {
+				t.Errorf("after %d: %v, want %d", n, err, fit)
+			}
+			break
+		}
+		if n > fit {
+			t.Fatal("no bound")
+		}
+	}
+	if _, err := stalled(t, p, endless[:maxHello]); err != nil {
+		t.Errorf("what all may send: %v", err)
+	}
+	connect(t, p, clientConfig(tls.VersionTLS13))
+	for _, l := range links {
+		l.server.Close()
+	}
 	if n := p.bursts.Load(); n != 0 {
 		t.Errorf("%d bytes were not given back", n)
 	}

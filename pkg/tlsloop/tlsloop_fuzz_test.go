@@ -15,7 +15,12 @@ func fuzzPool(f *testing.F) *Pool { return startPool(f, Options{Timeout: time.Ho
 // handshake never succeeds, nothing panics, and Close ends it.
 func FuzzHello(f *testing.F) {
 	for _, config := range clientKinds() {
-		f.Add(hello(f, config), 100)
+		ch := hello(f, config)
+		f.Add(ch, 100)
+		// And behind it what crypto/tls waits for then, or does not.
+		f.Add(append(bytes.Clone(ch), "\x14\x03\x03\x00\x01\x01\x17\x03\x03\x00\x05junk!"...), len(ch))
+		f.Add(append(bytes.Clone(ch), "\x16\x03\x03\x00\x04\x14\x00\x00\x0c\x15\x03\x03\x00\x02\x01\x00"...), len(ch)+7)
+		f.Add(append(bytes.Clone(ch), ch...), len(ch))
 	}
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"), 3)
 	f.Add([]byte("\x80\x2e\x01\x00\x02"), 5)
