@@ -109,9 +109,12 @@ func (l *loop) closeSome(d *drain) {
 func (srv *Server) drain() {
 	deadline := time.Now().Add(srv.cfg.DrainTimeout)
 	// Three quarters of the time are for hints and closing, the rest for goodbyes and
-	// routes. Each loop begins with its next tick.
+	// routes. Each loop begins with a tick.
 	srv.drainBy.Store(srv.coarse() + uint32(ticks(srv.cfg.DrainTimeout*3/4)))
 	srv.draining.Store(true)
+	for _, l := range srv.loops {
+		l.mailbox.post(tick{}) // its own may be a second away
+	}
 	for time.Now().Before(deadline) && (srv.Conns() > 0 || !srv.registrar.settled()) {
 		time.Sleep(10 * time.Millisecond)
 	}

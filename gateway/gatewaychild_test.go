@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/halley-im/halley/pkg/cluster"
 	"github.com/halley-im/halley/pkg/push"
 	"github.com/halley-im/halley/pkg/testkit"
 )
@@ -64,27 +63,8 @@ func (g *gatewayChild) start(with []byte) (any, error) {
 	}
 	g.rig = start(g.tb, change)
 	g.job = g.rig.job(g.tb)
-	stop := make(chan struct{})
-	go g.forget(stop)
-	g.tb.Cleanup(func() { close(stop) })
+	g.rig.backend.set(func(b *testLogic) { b.forgetful = true })
 	return addresses{g.rig.tcp, g.rig.ws}, nil
-}
-
-// forget empties the registry of the rig's logic again and again: it stands for
-// another process, and its memory is not a gateway's.
-func (g *gatewayChild) forget(stop <-chan struct{}) {
-	for tick := time.Tick(50 * time.Millisecond); ; {
-		select {
-		case <-stop:
-			return
-		case <-tick:
-			g.rig.backend.set(func(b *testLogic) {
-				if len(b.routes) > 0 {
-					b.routes = map[string]cluster.Route{}
-				}
-			})
-		}
-	}
 }
 
 // push delivers one batch the way a job does.

@@ -27,6 +27,9 @@ type testLogic struct {
 	hold   chan struct{} // when not nil, Connect waits for it
 	fail   error         // when not nil, Connect returns it
 	left   bool
+	// It does not remember routes: then it stands for another process, whose memory is
+	// not the gateway's.
+	forgetful bool
 }
 
 func (b *testLogic) Connect(ctx context.Context, batch rpc.ConnectBatch) ([]rpc.ConnectReply, error) {
@@ -59,7 +62,9 @@ func (b *testLogic) Connect(ctx context.Context, batch rpc.ConnectBatch) ([]rpc.
 			continue
 		}
 		b.stamp++
-		b.routes[tok.Key] = cluster.Route{Key: tok.Key, Node: batch.Node, Epoch: batch.Epoch, Stamp: b.stamp}
+		if !b.forgetful {
+			b.routes[tok.Key] = cluster.Route{Key: tok.Key, Node: batch.Node, Epoch: batch.Epoch, Stamp: b.stamp}
+		}
 		replies = append(replies, rpc.ConnectReply{Mid: tok.Mid, Key: tok.Key, Room: tok.Room, Accepts: tok.Accepts, Hints: tok.Hints, Stamp: b.stamp})
 	}
 	return replies, nil

@@ -21,8 +21,7 @@ type loop struct {
 	index   int
 	mailbox *mailbox
 
-	lastTick atomic.Int64                // unix ms of the last tick that ran; for the watchdog
-	ticking  atomic.Bool                 // a tick waits in the mailbox
+	lastTick atomic.Int64                // unix ms of the last tick or the first connection; 0: no tick is due. For the watchdog
 	conns    atomic.Int32                // open connections, any state
 	engine   atomic.Pointer[gnet.Engine] // of the present run; nil before the first
 
@@ -41,6 +40,7 @@ type loop struct {
 	casts         []*cast         // pushes to all that are under way
 	left          int             // writes of this slice
 	wheel         wheel           // rooms whose followers wait
+	ticker        alarm           // for time
 	chime         alarm           // for the wheel
 	behind        []sessionID     // those with flagBehind, and some that have gone; longest first
 	oldest        int             // those of behind before it have been closed
@@ -62,16 +62,23 @@ type loop struct {
 	pushed int // messages written
 }
 
-// tickEvery is the grain of all deadlines.
-const tickEvery = 100 * time.Millisecond
+const (
+	// tickEvery is the grain of all deadlines.
+	tickEvery = 100 * time.Millisecond
+	// quietEvery is how often a loop ticks on which nothing happens: to be woken
+	// costs more than all that a tick does. The runtime's own monitor polls every 20
+	// µs for some time after each. 15,000 idle connections with 20 ticks a second cost
+	// 2.5 µs each a second, and 0.3 µs with 2.
+	quietEvery = sweepTicks * tickEvery
+)
 
 func newLoop(srv *Server, index int) *loop {
 	l := &loop{srv: srv, index: index, codec: newCodec(&srv.cfg), rooms: map[string]*room{}, opSets: opSets{}}
+	l.ticker = alarm{loop: l, mail: tick{}}
 	l.chime = alarm{loop: l, mail: chime{}}
 	l.poll = alarm{loop: l, mail: pollMail{}}
 	l.pace = alarm{loop: l, mail: paceMail{}}
 	l.mailbox = &mailbox{loop: l, limit: int64(srv.cfg.Mailbox)}
-	l.lastTick.Store(time.Now().UnixMilli())
 	return l
 }
 
@@ -83,7 +90,7 @@ func (l *loop) serve(ctx context.Context, booted func()) error {
 	for {
 		err := gnet.Rotate(&booter{l, ctx, booted}, l.srv.listen.uris(),
 			gnet.WithNumEventLoop(1), gnet.WithReusePort(true), gnet.WithReuseAddr(true),
-			gnet.WithTicker(true), gnet.WithSocketSendBuffer(cfg.Sndbuf),
+			gnet.WithSocketSendBuffer(cfg.Sndbuf),
 			gnet.WithLogger(gnetLogger{l.srv.log}))
 		l.reset()
 		if ctx.Err() != nil {
@@ -113,12 +120,13 @@ func (l *loop) reset() {
 	for len(l.casts) > 0 {
 		l.endCast(0)
 	}
+	l.ticker.stop()
 	l.chime.stop()
 	l.poll.stop()
 	l.pace.stop()
 	l.dirtyRooms, l.dirtySessions, l.wheel = fifo[*room]{}, fifo[sessionID]{}, wheel{}
 	l.behind, l.oldest = nil, 0
-	l.ticking.Store(false)
+	l.lastTick.Store(0)
 }
 
 // restartDelay lets descriptors be freed before a loop listens again.
@@ -149,29 +157,31 @@ func (b *booter) OnBoot(e gnet.Engine) gnet.Action {
 	return gnet.None
 }
 
-// OnTick runs on a goroutine of its own, so it may only post.
-func (l *loop) OnTick() (time.Duration, gnet.Action) {
-	if l.ticking.CompareAndSwap(false, true) {
-		if !l.mailbox.post(tick{}) {
-			l.ticking.Store(false)
-			l.lastTick.Store(time.Now().UnixMilli()) // without sessions nothing can be stuck
-		}
-	}
-	return tickEvery, gnet.None
-}
-
-// tick is the mail that moves the loop's time on.
+// tick is the mail that moves the loop's time on, and what is done at times. The
+// first comes with the first connection.
 type tick struct{}
 
 func (tick) run(l *loop) {
-	l.ticking.Store(false)
-	l.lastTick.Store(time.Now().UnixMilli())
-	l.now = l.srv.coarse()
+	l.ticker.set = false
 	l.srv.m.writes.Add(l.writes)
 	l.srv.m.pushed.Add(l.pushed)
+	quiet := l.writes == 0 && len(l.behind) == 0 && !l.srv.draining.Load()
 	l.writes, l.pushed = 0, 0
-	l.sweep()
+	l.sweep(quiet)
 	l.drainSome()
+	if quiet {
+		l.tickIn(quietEvery)
+	} else {
+		l.tickIn(tickEvery)
+	}
+}
+
+// tickIn has a tick come after d, unless one is due already.
+func (l *loop) tickIn(d time.Duration) {
+	if !l.ticker.set {
+		l.lastTick.Store(time.Now().UnixMilli())
+		l.ticker.in(d)
+	}
 }
 
 // clock is the time in milliseconds since the server was made.
@@ -181,6 +191,7 @@ func (l *loop) clock() int64 { return time.Since(l.srv.start).Milliseconds() }
 func (l *loop) OnOpen(c gnet.Conn) (out []byte, action gnet.Action) {
 	l.mailbox.attach(c.EventLoop())
 	l.now = l.srv.coarse()
+	l.tickIn(tickEvery)
 	s := l.table.add()
 	s.conn, s.active = c, l.now
 	c.SetContext(s)
@@ -257,6 +268,7 @@ func (l *loop) OnTraffic(c gnet.Conn) (action gnet.Action) {
 		return gnet.Close
 	}
 	defer l.recovered(s)
+	l.now = l.srv.coarse()
 	in, _ := c.Peek(-1) // an error means no bytes, which input accepts
 	if s.side != nil && s.side.tls != nil {
 		l.inputTLS(s, in)

@@ -127,6 +127,7 @@ func (m *mailbox) again() {
 // It reports whether there is more to do.
 func (m *mailbox) runSlice() (more bool) {
 	start := time.Now()
+	m.loop.now = m.loop.srv.coarse()
 	for n := 0; n < sliceMails; n++ {
 		x := m.take()
 		if x == nil {

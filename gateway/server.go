@@ -140,7 +140,7 @@ var ErrDrained = errors.New("drained")
 func (srv *Server) Drain() { srv.empty() }
 
 // stuckAfter is how long a loop may miss its ticks before the node is unready.
-const stuckAfter = 2 * time.Second
+const stuckAfter = 3 * time.Second
 
 // Healthy reports why this gateway should not get clients, nil when it should.
 func (srv *Server) Healthy() error {
@@ -153,7 +153,8 @@ func (srv *Server) Healthy() error {
 		return errors.New("draining")
 	}
 	for _, l := range srv.loops {
-		if late := time.Since(time.UnixMilli(l.lastTick.Load())); late > stuckAfter {
+		last := l.lastTick.Load()
+		if late := time.Since(time.UnixMilli(last)); last != 0 && late > stuckAfter {
 			return fmt.Errorf("event loop %d has not answered for %v", l.index, late.Round(time.Millisecond))
 		}
 	}

@@ -15,11 +15,15 @@ func (srv *Server) coarse() uint32 { return uint32(time.Since(srv.start) / tickE
 
 func ticks(d time.Duration) int32 { return int32((d + tickEvery - 1) / tickEvery) }
 
-// sweep looks at the next part of the sessions for deadlines that have passed.
-// No session has a timer of its own.
-func (l *loop) sweep() {
+// sweep looks at sessions for deadlines that have passed: at the next part of them,
+// or at all. No session has a timer of its own.
+func (l *loop) sweep(all bool) {
 	n := l.table.size()
-	for part := n/sweepTicks + 1; part > 0 && n > 0; part-- {
+	part := n/sweepTicks + 1
+	if all {
+		part = n
+	}
+	for ; part > 0 && n > 0; part-- {
 		if l.sweepFrom >= n {
 			l.sweepFrom = 0
 		}
