@@ -43,7 +43,7 @@ type loop struct {
 	ticker        alarm           // for time
 	chime         alarm           // for the wheel
 	behind        []sessionID     // those with flagBehind, and some that have gone; longest first
-	oldest        int             // those of behind before it have been closed
+	asked         int             // those of behind before it have had their turn
 	poll          alarm           // for behind
 	pace          alarm           // for casts with a speed
 	sweepFrom     int             // slot at which the next sweep begins
@@ -125,7 +125,7 @@ func (l *loop) reset() {
 	l.poll.stop()
 	l.pace.stop()
 	l.dirtyRooms, l.dirtySessions, l.wheel = fifo[*room]{}, fifo[sessionID]{}, wheel{}
-	l.behind, l.oldest = nil, 0
+	l.behind, l.asked = nil, 0
 	l.lastTick.Store(0)
 }
 
