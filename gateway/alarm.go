@@ -40,6 +40,7 @@ type wheel struct {
 	slots [wheelSlots][]*room // by the millisecond at which they are due
 	next  int64               // ms of loop.clock up to which slots were emptied
 	rooms int
+	due   int64 // ms of loop.clock for which the chime is set
 }
 
 // flushAt has r flushed at ms of loop.clock, which is less than wheelSlots ahead.
@@ -51,6 +52,15 @@ func (l *loop) flushAt(ms int64, r *room) {
 	}
 	w.slots[ms%wheelSlots] = append(w.slots[ms%wheelSlots], r)
 	w.rooms++
+	if l.chime.set && w.due <= ms {
+		return
+	}
+	l.chime.stop() // one that is already in the mail finds nothing due
+	l.chimeAt(ms, now)
+}
+
+func (l *loop) chimeAt(ms, now int64) {
+	l.wheel.due = ms
 	l.chime.in(time.Duration(ms-now) * time.Millisecond)
 }
 
@@ -72,6 +82,6 @@ func (chime) run(l *loop) {
 		*due = (*due)[:0]
 	}
 	if w.rooms > 0 {
-		l.chime.in(time.Millisecond)
+		l.chimeAt(now+1, now)
 	}
 }

@@ -39,8 +39,6 @@ const (
 	// maxAsks is how many sessions a poll looks at, in turns: to ask the kernel takes
 	// 1 µs. (A fifth of a CPU for 4,500, with no bound.)
 	maxAsks = 256
-	// drainChunk is written to a socket that takes more, at a time.
-	drainChunk = 64 << 10
 	// muchUnsent bytes wait in the socket of a client that is behind: a fast one has
 	// a round trip's worth there, and only now and then.
 	muchUnsent = 16 << 10
@@ -205,23 +203,29 @@ func (l *loop) catchUp(s *session) (still bool) {
 			l.caughtUp(s)
 			return false
 		}
-		n, size := 0, 0
-		for n < len(x.pending) && (n == 0 || size < drainChunk) {
-			size += len(x.pending[n].inner)
-			n++
+		size := 0
+		for _, m := range x.pending[:l.fits(x.pending)] {
+			size += len(m.inner)
 		}
-		l.merged = l.appendPushes(l.merged[:0], s.form, x.pending[:n])
-		l.pushed += n
-		x.pending = x.pending[:copy(x.pending, x.pending[n:])]
 		x.backlog.bytes -= size
 		budget -= size
-		l.write(s, l.merged)
-		if !s.live() {
+		if l.writeSome(s); !s.live() {
 			return s.is(flagBehind)
 		}
 	}
 	l.weigh(s)
 	return s.is(flagBehind)
+}
+
+// keepCounted counts what gnet still holds for s, which is closing: until the sweep
+// ends it, it is no less than before.
+func (l *loop) keepCounted(s *session) {
+	if s.state != stateClosing || s.conn.OutboundBuffered() == 0 {
+		return
+	}
+	b := &l.sideOf(s).backlog
+	b.counted = int64(s.conn.OutboundBuffered()) + int64(l.srv.kernelBuffer)
+	l.srv.backlog.Add(b.counted)
 }
 
 // caughtUp ends being behind, also when the session ends.

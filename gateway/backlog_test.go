@@ -79,7 +79,9 @@ func TestSlowPolicies(t *testing.T) {
 			settle(l)
 		}
 		release(slow, &wire)
-		pollMail{}.run(l)
+		for len(l.behind) > 0 {
+			pollMail{}.run(l)
+		}
 		got := ""
 		for _, b := range bodies(t, wire) {
 			got += b[:1]

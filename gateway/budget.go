@@ -111,6 +111,9 @@ func (l *loop) refuseUpgrade(s *session, why closeReason, before int, browser bo
 	if browser {
 		l.write(s, l.out)
 		l.out = l.out[:0]
+		if s.state >= stateClosing {
+			return // it has gone within the write
+		}
 		s.state = stateNew
 		l.closeWS(s, why, statusBusy, closeTable[why].text)
 		return
@@ -122,6 +125,9 @@ func (l *loop) refuseUpgrade(s *session, why closeReason, before int, browser bo
 	l.out = ws.AppendBusy(l.out[:before], retryAfter, append(body, '\n'))
 	l.write(s, l.out)
 	l.out = l.out[:0]
+	if s.state >= stateClosing {
+		return
+	}
 	l.detach(s, why)
 	s.state, s.active = stateClosing, l.srv.coarse()
 	l.finish(s)

@@ -28,6 +28,7 @@ func (c *castShare) done(srv *Server) {
 type cast struct {
 	shares []*castShare
 	flush
+	size int // bytes of its messages
 	next int // slot to go on from
 
 	// Of one with a speed, which is a single message.
@@ -49,14 +50,20 @@ func (l *loop) addCast(share *castShare, m *message, part float64) {
 		// A rate of 0 would be none: a loop that was empty a moment ago.
 		rate = max(rate, 1)
 		l.pace.in(paceEvery)
-	case n > 0 && l.casts[n-1].next == 0 && l.casts[n-1].rate == 0:
+	case n > 0 && l.casts[n-1].joins(m):
 		c := l.casts[n-1]
-		c.shares, c.msgs = append(c.shares, share), append(c.msgs, m)
+		c.shares, c.msgs, c.size = append(c.shares, share), append(c.msgs, m), c.size+len(m.inner)
 		return
 	}
 	l.casts = append(l.casts, &cast{
-		shares: []*castShare{share}, flush: flush{msgs: []*message{m}}, rate: rate, since: l.clock(),
+		shares: []*castShare{share}, flush: flush{msgs: []*message{m}}, size: len(m.inner),
+		rate: rate, since: l.clock(),
 	})
+}
+
+// joins says that m may leave with c: it has not begun, and one write holds both.
+func (c *cast) joins(m *message) bool {
+	return c.next == 0 && c.rate == 0 && c.size+len(m.inner) <= maxWrite
 }
 
 // casting says that a push to all without a limit is under way.
@@ -69,8 +76,8 @@ func (l *loop) casting() bool {
 	return false
 }
 
-// castWrites is how many sessions a push to all reaches in one slice: half of it,
-// so that rooms and keys go on beside it.
+// castWrites is how many sessions a push to all reaches in one slice, less if it is
+// long: half of the slice, so that rooms and keys go on beside it.
 const castWrites = sliceWrites / 2
 
 // stepCasts moves the first unpaced cast on by a slice.
@@ -79,7 +86,7 @@ func (l *loop) stepCasts() {
 		if c.rate > 0 {
 			continue
 		}
-		l.left -= l.advance(c, castWrites, 8*castWrites)
+		l.left -= l.advance(c, castWrites/(1+c.size/sliceBytes), 8*castWrites)
 		if c.next >= l.table.size() {
 			l.endCast(i)
 		}
@@ -120,7 +127,7 @@ func (paceMail) run(l *loop) {
 }
 
 // advance gives c to up to most sessions that accept it, looking at no more than
-// slots slots, and returns how many messages that were.
+// slots slots, and returns how many that were.
 func (l *loop) advance(c *cast, most, slots int) (reached int) {
 	defer l.recovered(nil)
 	for ; slots > 0 && reached < most && c.next < l.table.size(); slots-- {
@@ -136,7 +143,9 @@ func (l *loop) advance(c *cast, most, slots int) (reached int) {
 			}
 		}
 		l.srv.m.notAccepted.Add(len(c.msgs) - wanted)
-		reached += wanted
+		if wanted > 0 {
+			reached++
+		}
 		l.cast(s, c, wanted)
 	}
 	return reached

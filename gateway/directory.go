@@ -35,7 +35,7 @@ type shard struct {
 	// guards below
 	keys   keys
 	graves map[string]grave // of keys that are connected elsewhere
-	buried []string         // keys of graves, oldest first
+	buried []mound          // of graves, oldest first
 }
 
 // grave says that up to stamp nobody here may hold the key: a newer connection
@@ -43,6 +43,12 @@ type shard struct {
 type grave struct {
 	stamp cluster.Stamp
 	until time.Time
+}
+
+// mound is where a grave is in the order of time.
+type mound struct {
+	key   string
+	until time.Time // of the grave when it was put here; it may have been renewed
 }
 
 // graveTime is longer than any client may take from logic's answer to op 8.
@@ -121,21 +127,37 @@ func (d *directory) replaced(key string, stamp cluster.Stamp, now time.Time) (lo
 	sh, _ := d.shard(key)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	for len(sh.buried) > 0 && sh.graves[sh.buried[0]].until.Before(now) {
-		delete(sh.graves, sh.buried[0])
-		sh.buried = sh.buried[1:]
-	}
+	sh.forget(now)
 	held := d.ref(sh.keys.get(&p))
 	switch {
 	case held.loop != nil && held.stamp == stamp:
 		return held
 	case held.loop == nil || held.stamp < stamp:
-		if _, ok := sh.graves[key]; !ok {
-			sh.buried = append(sh.buried, key)
-		}
-		sh.graves[key] = grave{stamp, now.Add(graveTime)}
+		sh.bury(key, stamp, now.Add(graveTime))
 	}
 	return ref{}
+}
+
+// bury makes a grave, or renews it: word of two connections may come in any order.
+func (sh *shard) bury(key string, stamp cluster.Stamp, until time.Time) {
+	old, ok := sh.graves[key]
+	if !ok {
+		sh.buried = append(sh.buried, mound{key, until})
+	}
+	sh.graves[key] = grave{max(old.stamp, stamp), until}
+}
+
+// forget removes the graves whose time is over.
+func (sh *shard) forget(now time.Time) {
+	for len(sh.buried) > 0 && sh.buried[0].until.Before(now) {
+		m := sh.buried[0]
+		sh.buried = sh.buried[1:]
+		if g := sh.graves[m.key]; g.until.After(m.until) {
+			sh.buried = append(sh.buried, mound{m.key, g.until})
+		} else {
+			delete(sh.graves, m.key)
+		}
+	}
 }
 
 // get returns the holder of key; its loop is nil when there is none.

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/google/uuid"
@@ -160,5 +161,43 @@ func BenchmarkDirectoryGet(b *testing.B) {
 		if d.get(keys[i%len(keys)]).loop == nil {
 			b.Fatal("lost")
 		}
+	}
+}
+
+// Word of two connections elsewhere may come in any order.
+func TestGraveKeepsNewest(t *testing.T) {
+	loops := []*loop{{index: 0}}
+	d, now := newDirectory(loops), time.Now()
+	d.replaced("k", 10, now)
+	d.replaced("k", 5, now)
+	me := ref{loops[0], sessionID{1, 1}, 10}
+	if _, loser := d.put("k", "", me); loser != me {
+		t.Error("stamp 10 got in though it was replaced")
+	}
+}
+
+// A grave that is renewed again and again does not keep the others.
+func TestRenewedGraves(t *testing.T) {
+	d, now := newDirectory([]*loop{{index: 0}}), time.Now()
+	sh, _ := d.shard("flapping")
+	d.replaced("flapping", 1, now)
+	most, made := 0, 0
+	for i := range 100_000 {
+		k := fmt.Sprint("key", i)
+		if of, _ := d.shard(k); of != sh {
+			continue
+		}
+		now = now.Add(graveTime / 1000)
+		d.replaced(k, 1, now)
+		if sh.graves["flapping"].stamp == 0 {
+			t.Fatal("the one that is renewed is forgotten")
+		}
+		if made%100 == 0 {
+			d.replaced("flapping", cluster.Stamp(i+2), now)
+		}
+		most, made = max(most, len(sh.graves), len(sh.buried)), made+1
+	}
+	if made < 5000 || most > 1010 {
+		t.Errorf("%d graves of %d", most, made)
 	}
 }

@@ -88,11 +88,11 @@ func (l *loop) hintSome(d *drain) {
 }
 
 // closeSome closes a tick's share of the sessions: at gateway.drain_rate, give or
-// take a half, or as many as the deadline demands.
+// take a half, or as many as the deadline demands. At the deadline all go.
 func (l *loop) closeSome(d *drain) {
-	left := max(1, int(int32(d.deadline-l.now)))
-	n := max(minDrain, (l.table.size()-d.next)/left+1)
-	if rate := l.srv.cfg.DrainRate; rate > 0 {
+	left := int(int32(d.deadline - l.now))
+	n := max(minDrain, (l.table.size()-d.next)/max(1, left)+1)
+	if rate := l.srv.cfg.DrainRate; rate > 0 && left > 0 {
 		share := float64(l.conns.Load()) / float64(max(1, l.srv.Conns()))
 		n = min(n, max(1, int(float64(rate)*share*tickEvery.Seconds()*(0.5+rand.Float64()))))
 	}

@@ -9,7 +9,7 @@ type fifo[T any] struct {
 func (q *fifo[T]) size() int { return len(q.items) - q.head }
 
 func (q *fifo[T]) push(x T) {
-	if q.head > 0 && len(q.items) == cap(q.items) {
+	if len(q.items) == cap(q.items) && 2*q.head >= len(q.items) && q.head > 0 {
 		n := copy(q.items, q.items[q.head:])
 		clear(q.items[n:])
 		q.items, q.head = q.items[:n], 0

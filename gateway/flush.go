@@ -1,5 +1,7 @@
 package gateway
 
+import "slices"
+
 // flush is what all members of a room, or all sessions, get: some messages, with
 // the bytes of each form made when the first receiver of that form is met.
 type flush struct {
@@ -22,6 +24,11 @@ const (
 	// roomWrites is how many members of one room are served before it is the next
 	// room's turn, so that a small room does not wait for a large one.
 	roomWrites = 64
+	// maxWrite is how many bytes of messages a write takes at most, or one message: a
+	// socket that does not take them leaves them with gnet, which copies them for each.
+	maxWrite = 64 << 10
+	// sliceBytes are as much work as a write.
+	sliceBytes = 16 << 10
 	// maxScratch bounds what a loop keeps of a burst, in bytes per buffer.
 	maxScratch = 1 << 20
 )
@@ -87,11 +94,7 @@ func (l *loop) schedule(r *room) {
 func (l *loop) flushRoom(r *room) (more bool) {
 	if r.flushing == nil {
 		r.queued = false
-		r.flushing = l.getFlush(r.pending)
-		r.pending, r.todo = nil, len(r.members)
-		if r.options.Coalesce > 0 {
-			r.openFrom = l.clock() + r.options.Coalesce.Milliseconds()
-		}
+		l.beginFlush(r)
 	}
 	for turn := min(roomWrites, l.left); turn > 0 && r.todo > 0; {
 		turn = l.flushMembers(r, turn)
@@ -105,6 +108,20 @@ func (l *loop) flushRoom(r *room) (more bool) {
 		l.schedule(r)
 	}
 	return false
+}
+
+// beginFlush takes what one write holds of what is pending. The rest is not kept
+// back by coalesce.
+func (l *loop) beginFlush(r *room) {
+	n := l.fits(r.pending)
+	r.flushing, r.todo = l.getFlush(r.pending[:n:n]), len(r.members)
+	if r.pending = r.pending[n:]; len(r.pending) > 0 {
+		return
+	}
+	r.pending = nil
+	if r.options.Coalesce > 0 {
+		r.openFrom = l.clock() + r.options.Coalesce.Milliseconds()
+	}
 }
 
 // flushMembers writes to up to turn members, from the last that waits down, and
@@ -126,11 +143,22 @@ func (l *loop) flushMembers(r *room, turn int) (left int) {
 	return left
 }
 
+// fits is how many of msgs one write takes.
+func (l *loop) fits(msgs []*message) (n int) {
+	most := min(maxWrite, l.srv.cfg.MaxOutbound)
+	for size := 0; n < len(msgs); n++ {
+		if size += len(msgs[n].inner); size > most && n > 0 {
+			break
+		}
+	}
+	return n
+}
+
 // give writes x to s, behind what is pending for it.
 func (l *loop) give(s *session, x *flush) {
 	l.writing = s
 	switch {
-	case s.is(flagBehind):
+	case s.is(flagBehind), s.side != nil && l.fits(s.side.pending) < len(s.side.pending):
 		for _, m := range x.msgs {
 			l.addPending(s, m)
 		}
@@ -184,11 +212,26 @@ func (l *loop) flushSession(id sessionID) {
 	}
 	defer l.recovered(s)
 	l.left--
-	l.merged = l.appendPushes(l.merged[:0], s.form, s.side.pending)
-	l.pushed += len(s.side.pending)
-	l.putPending(s.side)
-	l.write(s, l.merged)
+	l.writeSome(s)
+	if s.live() && len(s.side.pending) > 0 && !s.is(flagBehind) {
+		l.dirtySessions.push(id)
+		return
+	}
 	l.tidy(s)
+}
+
+// writeSome writes what is pending for s alone, as much as one write takes.
+func (l *loop) writeSome(s *session) {
+	x := s.side
+	n := l.fits(x.pending)
+	l.merged = l.appendPushes(l.merged[:0], s.form, x.pending[:n])
+	l.pushed += n
+	if n == len(x.pending) {
+		l.putPending(x)
+	} else {
+		x.pending = slices.Delete(x.pending, 0, n)
+	}
+	l.write(s, l.merged)
 }
 
 const (

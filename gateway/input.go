@@ -77,10 +77,14 @@ func (l *loop) consumeOne(s *session, in []byte) (n int) {
 }
 
 // sniff decides what is spoken inside TLS: an HTTP request begins with a letter,
-// a packet with the high byte of its length, which is 0.
+// a packet with the high byte of its length, which is 0. For packets there is no 503.
 func (l *loop) sniff(s *session, in []byte) int {
 	s.unmark(flagSniff)
 	if in[0] < 'A' || in[0] > 'Z' {
+		if why := l.refusal(s); why != closePeer {
+			l.drop(s, why)
+			return 0
+		}
 		s.form, s.state = formTCP, stateNew
 		s.unmark(flagFirst)
 	}

@@ -247,6 +247,7 @@ func (l *loop) dismiss(s *session) {
 			s.side.tls.Close()
 		}
 		l.putPending(s.side)
+		l.srv.backlog.Add(-s.side.backlog.counted)
 		*s.side = side{}
 		l.tidy(s)
 	}

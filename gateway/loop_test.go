@@ -124,12 +124,16 @@ func TestSlowMembersInFlush(t *testing.T) {
 			t.Errorf("member %d got %d writes, want %d", i, c.written, want)
 		}
 	}
+	if l.table.count != 2 || l.srv.backlog.Load() <= 2*hardOutbound*int64(l.srv.cfg.MaxOutbound) {
+		t.Errorf("%d sessions are left, which hold %d bytes", l.table.count, l.srv.backlog.Load())
+	}
 	for s := range l.table.all() {
 		if s.state != stateClosing || !s.form.isWS() {
 			t.Errorf("a session of form %d is left in state %d", s.form, s.state)
 		}
+		l.abort(s) // as the sweep does
 	}
-	if l.table.count != 2 || len(l.rooms) != 0 || l.srv.backlog.Load() != 0 {
+	if l.table.count != 0 || len(l.rooms) != 0 || l.srv.backlog.Load() != 0 {
 		t.Errorf("%d sessions and %d rooms are left, backlog %d", l.table.count, len(l.rooms), l.srv.backlog.Load())
 	}
 }

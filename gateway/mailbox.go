@@ -149,6 +149,9 @@ func (m *mailbox) runSlice() (more bool) {
 func (m *mailbox) take() mail {
 	if m.next == len(m.taken) {
 		clear(m.taken)
+		if cap(m.taken) > maxFifo {
+			m.taken = nil // of a burst
+		}
 		m.mu.Lock()
 		m.taken, m.queue, m.next = m.queue, m.taken[:0], 0
 		m.mu.Unlock()

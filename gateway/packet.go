@@ -146,7 +146,7 @@ func validRoom(name string) bool {
 }
 
 // parseOps reads op 14's and op 16's body, decimals separated by commas. As with
-// goim, one that is not a number spoils all.
+// goim, one that is not a number spoils all. ops is ascending, without repeats.
 func parseOps(body []byte) (ops []int32, ok bool) {
 	if len(body) == 0 {
 		return nil, true
@@ -158,7 +158,8 @@ func parseOps(body []byte) (ops []int32, ok bool) {
 		}
 		ops = append(ops, int32(n))
 	}
-	return ops, true
+	slices.Sort(ops)
+	return slices.Compact(ops), true
 }
 
 func (l *loop) subscribe(s *session, body []byte) {
@@ -168,7 +169,10 @@ func (l *loop) subscribe(s *session, body []byte) {
 	}
 	have := s.accepts.list()
 	for _, op := range ops {
-		if !slices.Contains(have, op) && len(have) < maxAccepts {
+		if len(have) == maxAccepts {
+			break
+		}
+		if !s.accepts.has(op) {
 			have = append(have, op)
 		}
 	}
@@ -177,7 +181,10 @@ func (l *loop) subscribe(s *session, body []byte) {
 
 func (l *loop) unsubscribe(s *session, body []byte) {
 	if ops, ok := parseOps(body); ok {
-		l.accept(s, slices.DeleteFunc(s.accepts.list(), func(a int32) bool { return slices.Contains(ops, a) }))
+		l.accept(s, slices.DeleteFunc(s.accepts.list(), func(a int32) bool {
+			_, found := slices.BinarySearch(ops, a)
+			return found
+		}))
 	}
 }
 

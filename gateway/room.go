@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"slices"
+
 	"github.com/halley-im/halley/pkg/cluster"
 	"github.com/halley-im/halley/pkg/rooms"
 )
@@ -38,9 +40,20 @@ func (l *loop) join(s *session, name string) (ready bool) {
 	r.members = append(r.members, s.slot)
 	l.srv.interest.count(r.node, 1)
 	if !r.ready {
-		r.waiting = append(r.waiting, s.id())
+		l.await(r, s)
 	}
 	return r.ready
+}
+
+// await has s told when r is ready.
+func (l *loop) await(r *room, s *session) {
+	if len(r.waiting) > 64+2*len(r.members) { // most have left
+		r.waiting = slices.DeleteFunc(r.waiting, func(id sessionID) bool {
+			w := l.table.get(id)
+			return w == nil || w.room != r
+		})
+	}
+	r.waiting = append(r.waiting, s.id())
 }
 
 // leave takes s out of its room, if it is in one. A flush that is under way goes

@@ -27,6 +27,7 @@ func (l *loop) write(s *session, b []byte) {
 // writeRaw sends b as it is.
 func (l *loop) writeRaw(s *session, b []byte) {
 	l.writes++
+	l.left -= len(b) / sliceBytes
 	s.mark(flagWritten)
 	if _, err := s.conn.Write(b); err != nil || s.state >= stateClosing {
 		return // gnet has closed it and called OnClose, or nothing more will come
@@ -89,9 +90,13 @@ func (l *loop) abort(s *session) {
 // input resets it and may destroy the frame on its way, so we send FIN and wait
 // for the peer's, or for the sweep. Behind a backlog the frame is best effort.
 func (l *loop) closeWS(s *session, why closeReason, code ws.StatusCode, text string) {
+	if s.state >= stateClosing {
+		return
+	}
 	l.detach(s, why)
 	s.state, s.active = stateClosing, l.srv.coarse()
 	l.write(s, ws.AppendClose(nil, code, text))
+	l.keepCounted(s)
 	l.finish(s)
 }
 
