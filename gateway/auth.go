@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"strconv"
-	"sync/atomic"
 	"time"
 
 	"github.com/halley-im/halley/pkg/cluster"
@@ -18,7 +17,6 @@ type registrar struct {
 	srv     *Server
 	joining *batcher[joining]
 	leaving *batcher[cluster.Route]
-	calls   atomic.Int32    // Disconnect calls under way
 	ctx     context.Context // of the calls; set by run, before the first call
 }
 
@@ -72,8 +70,6 @@ func (r *registrar) connect(batch []joining) {
 // disconnect removes routes, trying again until logic has done it or the gateway
 // has no time left.
 func (r *registrar) disconnect(batch []cluster.Route) {
-	r.calls.Add(1)
-	defer r.calls.Add(-1)
 	for wait := 50 * time.Millisecond; r.ctx.Err() == nil; wait = min(2*wait, 2*time.Second) {
 		ctx, cancel := context.WithTimeout(r.ctx, callTime)
 		err := r.srv.backend.Disconnect(ctx, batch)
@@ -92,7 +88,7 @@ func (r *registrar) disconnect(batch []cluster.Route) {
 }
 
 // settled says that every route that was to be removed has been.
-func (r *registrar) settled() bool { return r.leaving.idle() && r.calls.Load() == 0 }
+func (r *registrar) settled() bool { return r.leaving.idle() }
 
 // authenticate sends the token of op 7 to logic. What the client sends meanwhile
 // is held back.

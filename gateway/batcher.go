@@ -19,8 +19,10 @@ type batcher[T any] struct {
 	call  func(batch []T) // on a worker
 	more  chan struct{}   // holds one token while queue may have work
 
-	mu    sync.Mutex
-	queue []T // guarded by mu
+	mu sync.Mutex
+	// guards below
+	queue []T
+	calls int // of batches that were taken and are not done
 }
 
 func newBatcher[T any](limit int, call func(batch []T)) *batcher[T] {
@@ -55,7 +57,17 @@ func (b *batcher[T]) take() []T {
 	batch := append([]T(nil), b.queue[:n]...)
 	clear(b.queue[:n])
 	b.queue = b.queue[n:]
+	if n > 0 {
+		b.calls++
+	}
 	return batch
+}
+
+// done is called when the call of a batch has returned.
+func (b *batcher[T]) done() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.calls--
 }
 
 // run makes the calls, at most workers at a time, until ctx ends; it returns
@@ -77,7 +89,12 @@ func (b *batcher[T]) run(ctx context.Context, workers int) error {
 		for batch := b.take(); len(batch) > 0; batch = b.take() {
 			calls.Add(1)
 			// Submit waits for a free worker; it fails only on a released pool.
-			if err := pool.Submit(func() { defer calls.Done(); b.call(batch) }); err != nil {
+			err := pool.Submit(func() {
+				defer calls.Done()
+				defer b.done()
+				b.call(batch)
+			})
+			if err != nil {
 				calls.Done()
 				return err
 			}
@@ -85,9 +102,9 @@ func (b *batcher[T]) run(ctx context.Context, workers int) error {
 	}
 }
 
-// idle says that nothing is queued.
+// idle says that nothing is queued or under way.
 func (b *batcher[T]) idle() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.queue) == 0
+	return len(b.queue) == 0 && b.calls == 0
 }
