@@ -169,9 +169,13 @@ func fileBudget(r roles, cfg *gateway.Config) (budget, error) {
 		return b, nil
 	}
 	clients, left := cfg.MaxConnections, files-reservedFiles-b.internal*len(r)-b.rest-cfg.Files()
-	if left < 1 || clients > left {
+	if left < 1 {
+		return budget{}, fmt.Errorf("the limit is %d open files, of which %d are needed for other things than clients: raise it (ulimit -n; LimitNOFILE of a systemd unit)",
+			files, files-left)
+	}
+	if clients > left {
 		return budget{}, fmt.Errorf("gateway.max_connections %d: the limit is %d open files, of which %d are needed for other things; at most %d is allowed (see ulimit -n)",
-			clients, files, files-left, max(0, left))
+			clients, files, files-left, left)
 	}
 	if b.clients = clients; clients == 0 {
 		b.clients = left

@@ -3,12 +3,14 @@ package gateway
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/halley-im/halley/pkg/tlsloop"
 	"github.com/halley-im/halley/pkg/ws"
 )
 
@@ -125,8 +127,6 @@ func (c *Config) Validate() error {
 		{"gateway.max_connections", c.MaxConnections, 0, 10_000_000},
 		{"gateway.max_per_ip", c.MaxPerIP, 0, 10_000_000},
 		{"gateway.max_handshakes", c.MaxHandshakes, 0, 10_000_000},
-		{"gateway.max_memory", c.MaxMemory, 0, 1 << 46},
-		{"gateway.max_backlog", c.MaxBacklog, 0, 1 << 46},
 		{"gateway.max_outbound", c.MaxOutbound, 4 << 10, 1 << 30},
 		{"gateway.max_message", c.MaxMessage, 4 << 10, 16 << 20},
 		{"gateway.sndbuf", c.Sndbuf, 4 << 10, 64 << 20},
@@ -137,6 +137,17 @@ func (c *Config) Validate() error {
 	} {
 		if n.value < n.low || n.value > n.high {
 			return fmt.Errorf("%s %d: from %d to %d is allowed", n.name, n.value, n.low, n.high)
+		}
+	}
+	for _, n := range []struct {
+		name  string
+		value int
+	}{
+		{"gateway.max_memory", c.MaxMemory},
+		{"gateway.max_backlog", c.MaxBacklog},
+	} {
+		if n.value != 0 && (n.value < minMemory || n.value > maxMemory) {
+			return fmt.Errorf("%s %d: 0, or from %d to %d bytes is allowed", n.name, n.value, minMemory, maxMemory)
 		}
 	}
 	for _, d := range []struct {
@@ -156,10 +167,18 @@ func (c *Config) Validate() error {
 	return nil
 }
 
+// Bounds of memory, in bytes. Who says less has another unit in mind.
+const minMemory, maxMemory = 1 << 20, 1 << 46
+
 // checkListeners checks the addresses and what they need.
 func (c *Config) checkListeners() error {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
 		return errors.New("gateway.tls_cert, gateway.tls_key: set both or none")
+	}
+	if c.TLSCert != "" {
+		if _, err := tlsloop.LoadCertificates(c.TLSCert, c.TLSKey, slog.New(slog.DiscardHandler)); err != nil {
+			return fmt.Errorf("gateway.tls_cert, gateway.tls_key: %w", err)
+		}
 	}
 	if c.EchoTLSAddr != "" && c.TLSCert == "" {
 		return errors.New("gateway.echo_tls_addr: needs gateway.tls_cert and gateway.tls_key")
