@@ -3,8 +3,6 @@ package gateway
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/halley-im/halley/pkg/rooms"
 )
 
@@ -14,75 +12,94 @@ import (
 // the rest, merged. gnet tells nobody when that is, so we look every pollBehind.
 //
 // Before that the kernel has taken up to 128 KiB for a client that does not read,
-// which adds up. So the sweep, once a second, asks the kernel about sessions that
-// were written to; one with more than muchUnsent in its socket is behind, too.
+// which adds up. So the sweep asks the kernel about sessions that were written to,
+// and counts what it holds. That alone is nothing bad: bytes may be on their way. But
+// when little is left of the node's budget, a session whose socket holds no less than
+// at the last look is behind, too, and gets no more into it. Those that are still
+// behind when the budget is exceeded are closed, the first first.
 
-// backlog is what a session that is behind costs.
+// backlog is what waits for a session: for one that is behind, and otherwise what
+// the kernel held when it was asked.
 type backlog struct {
-	bytes   int    // of pending
-	kernel  int32  // of the socket, as far as is known
+	bytes   int    // of pending, which others may share; 0 while it is not behind
+	kernel  int32  // what the kernel charges for the socket's queue, as far as is known
+	from    uint32 // loop.now when it fell behind
 	since   uint32 // loop.now when it went over max_outbound; 0: it is not
 	doomed  bool   // it gets nothing more, and is closed by one of the next polls
-	counted int64  // its part of Server.backlog
+	counted int64  // its part of Server.backlog, without the messages of pending
 }
 
 const (
-	pollBehind = 20 * time.Millisecond
 	// A burst that the kernel does not take at once is not a slow reader: a session
 	// may be over max_outbound for slowTime, and by hardOutbound times never.
 	slowTime     = time.Second
 	hardOutbound = 16
-	// closeFor is how long a poll may take to close sessions, a tenth of pollBehind: to
-	// reset a socket with 128 KiB in it takes the kernel 100 µs and more, and others
-	// wait. (4,000 at once held up everybody for 200 ms.)
-	closeFor = pollBehind / 10
-	// maxAsks is how many sessions a poll looks at, in turns: to ask the kernel takes
-	// 1 µs. (A fifth of a CPU for 4,500, with no bound.)
-	maxAsks = 256
-	// muchUnsent bytes wait in the socket of a client that is behind: a fast one has
-	// a round trip's worth there, and only now and then.
-	muchUnsent = 16 << 10
+	// refBytes is a reference in pending, which grows by doubling.
+	refBytes = 16
 )
 
-// fellBehind is called when gnet holds back what was written to s.
+// tight says that little is left of the budget for what waits, over that nothing is.
+func (srv *Server) tight() bool { return srv.backlog.Load() > srv.maxBacklog/4*3 }
+func (srv *Server) over() bool  { return srv.backlog.Load() > srv.maxBacklog }
+
+// fellBehind is called when gnet holds back what was written to s, or its socket is
+// stuck and the budget is tight.
 func (l *loop) fellBehind(s *session) {
+	x := l.sideOf(s)
 	if !s.is(flagBehind) {
 		s.mark(flagBehind)
 		l.behind = append(l.behind, s.id())
-		x := l.sideOf(s)
+		x.backlog.from = l.now
 		for _, m := range x.pending {
-			x.backlog.bytes += len(m.inner)
+			l.hold(s, m)
 		}
 	}
-	if s.conn.OutboundBuffered() > 0 {
-		s.side.backlog.kernel = int32(l.srv.kernelBuffer) // full
+	if l.askKernel(s); s.conn.OutboundBuffered() > 0 {
+		x.backlog.kernel = max(x.backlog.kernel, int32(l.srv.kernelBuffer)) // full
 	}
 	l.weigh(s)
 	l.poll.in(pollBehind)
 }
 
-// askKernel looks at how much of what was written to s its socket still holds. It
-// reports whether that is so much that s is behind.
-func (l *loop) askKernel(s *session) (behind bool) {
-	s.unmark(flagWritten)
-	unsent, err := unix.IoctlGetInt(s.conn.Fd(), unix.SIOCOUTQ)
-	if err != nil || unsent <= muchUnsent {
-		return false
+// count has the node's backlog hold what waits for s.
+func (l *loop) count(s *session) {
+	if s.side == nil {
+		return
 	}
-	// What the kernel charges for it is up to twice as much.
-	l.sideOf(s).backlog.kernel = int32(min(2*unsent, l.srv.kernelBuffer))
-	return true
+	b := &s.side.backlog
+	cost := int64(s.conn.OutboundBuffered()) + int64(b.kernel)
+	if s.is(flagBehind) {
+		cost += refBytes * int64(len(s.side.pending))
+	}
+	l.srv.backlog.Add(cost - b.counted)
+	b.counted = cost
+}
+
+// hold counts m, which waits for s, and for whom else it may wait only once.
+func (l *loop) hold(s *session, m *message) {
+	s.side.backlog.bytes += len(m.inner)
+	if m.held.Add(1) == 1 {
+		l.srv.backlog.Add(m.cost())
+	}
+}
+
+// letGo ends hold for msgs.
+func (l *loop) letGo(s *session, msgs ...*message) {
+	for _, m := range msgs {
+		s.side.backlog.bytes -= len(m.inner)
+		if m.held.Add(-1) == 0 {
+			l.srv.backlog.Add(-m.cost())
+		}
+	}
 }
 
 // weigh counts what s costs, and decides whether it is too slow. Polls close it:
 // clients that stopped together reach their bound with the same message, and to
 // close thousands at once would hold up everybody else.
 func (l *loop) weigh(s *session) {
+	l.count(s)
 	b := &s.side.backlog
 	held := s.conn.OutboundBuffered() + b.bytes
-	cost := int64(held) + int64(b.kernel)
-	l.srv.backlog.Add(cost - b.counted)
-	b.counted = cost
 	bound := l.srv.maxOutbound(s)
 	switch {
 	case held <= bound:
@@ -112,7 +129,7 @@ func (l *loop) admits(s *session, m *message) bool {
 	if r := s.room; r != nil && m.room == r.node {
 		policy = r.options.Slow
 	}
-	if policy == rooms.Conflate && l.conflated(x, m) {
+	if policy == rooms.Conflate && l.conflated(s, m) {
 		return false
 	}
 	if policy == rooms.Drop && s.conn.OutboundBuffered()+x.backlog.bytes+len(m.inner) > l.srv.maxOutbound(s) {
@@ -122,99 +139,24 @@ func (l *loop) admits(s *session, m *message) bool {
 	if x.backlog.doomed {
 		return false
 	}
-	x.backlog.bytes += len(m.inner)
+	l.hold(s, m)
 	l.weigh(s)
 	return true
 }
 
 // conflated puts m in the place of the message of its room that waits already; it
 // reports whether there was one.
-func (l *loop) conflated(x *side, m *message) bool {
-	for i, old := range x.pending {
+func (l *loop) conflated(s *session, m *message) bool {
+	for i, old := range s.side.pending {
 		if old.room == m.room {
-			x.pending[i] = m
-			x.backlog.bytes += len(m.inner) - len(old.inner)
+			s.side.pending[i] = m
+			l.letGo(s, old)
+			l.hold(s, m)
 			l.srv.m.conflated.Inc()
 			return true
 		}
 	}
 	return false
-}
-
-// pollMail is the mail that looks at the sessions that are behind: the first are so
-// for longest. It closes what is too slow, and the first while the node's budget is
-// exceeded; what comes for the others until they have their turn is only references.
-type pollMail struct{}
-
-func (pollMail) run(l *loop) {
-	l.poll.set = false
-	until := time.Now().Add(closeFor)
-	from, asks := l.asked, 0
-	kept := l.behind[:0]
-	l.asked = 0
-	for i, id := range l.behind {
-		s := l.table.get(id)
-		if s == nil || !s.is(flagBehind) {
-			continue
-		}
-		doomed := s.side.backlog.doomed
-		if (doomed || l.srv.backlog.Load() > l.srv.maxBacklog) && time.Now().Before(until) {
-			l.endSlow(s, doomed)
-			continue
-		}
-		still := true
-		if i >= from && asks < maxAsks && !doomed {
-			still = l.catchUp(s)
-			asks++
-		}
-		if still {
-			kept = append(kept, id)
-		}
-		if asks == maxAsks && l.asked == 0 {
-			l.asked = len(kept)
-		}
-	}
-	clear(l.behind[len(kept):])
-	l.behind = kept
-	if len(kept) > 0 {
-		l.poll.in(pollBehind)
-	}
-}
-
-// endSlow closes s, which is too slow, or still behind when the budget is exceeded.
-func (l *loop) endSlow(s *session, doomed bool) {
-	if doomed {
-		l.close(s, closeSlow)
-	} else if l.catchUp(s) {
-		l.drop(s, closeBudget)
-	}
-}
-
-// catchUp writes what waits for s as far as its socket takes it. It reports
-// whether s is still behind.
-func (l *loop) catchUp(s *session) (still bool) {
-	defer l.recovered(s)
-	x := s.side
-	for budget := l.srv.cfg.MaxOutbound; s.conn.OutboundBuffered() == 0 && budget > 0; {
-		if len(x.pending) == 0 {
-			if l.askKernel(s) {
-				break
-			}
-			l.caughtUp(s)
-			return false
-		}
-		size := 0
-		for _, m := range x.pending[:l.fits(x.pending)] {
-			size += len(m.inner)
-		}
-		x.backlog.bytes -= size
-		budget -= size
-		if l.writeSome(s); !s.live() {
-			return s.is(flagBehind)
-		}
-	}
-	l.weigh(s)
-	return s.is(flagBehind)
 }
 
 // keepCounted counts what gnet still holds for s, which is closing: until the sweep
@@ -223,16 +165,19 @@ func (l *loop) keepCounted(s *session) {
 	if s.state != stateClosing || s.conn.OutboundBuffered() == 0 {
 		return
 	}
-	b := &l.sideOf(s).backlog
-	b.counted = int64(s.conn.OutboundBuffered()) + int64(l.srv.kernelBuffer)
-	l.srv.backlog.Add(b.counted)
+	l.sideOf(s).backlog.kernel = int32(l.srv.kernelBuffer)
+	l.count(s)
 }
 
-// caughtUp ends being behind, also when the session ends.
+// caughtUp ends being behind, also when the session ends. What its socket still
+// holds is counted until the sweep finds that it has gone, or the session has.
 func (l *loop) caughtUp(s *session) {
 	s.unmark(flagBehind)
-	l.srv.backlog.Add(-s.side.backlog.counted)
-	s.side.backlog = backlog{}
+	b := &s.side.backlog
+	l.letGo(s, s.side.pending...)
 	l.putPending(s.side)
+	*b = backlog{kernel: b.kernel, counted: b.counted}
+	l.askKernel(s)
+	l.count(s)
 	l.tidy(s)
 }

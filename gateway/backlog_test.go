@@ -51,7 +51,7 @@ func TestBehindWaits(t *testing.T) {
 	if slow.written != 1 || other.written != 10 {
 		t.Fatalf("%d writes to the slow one, %d to another", slow.written, other.written)
 	}
-	if want := int64(l.srv.kernelBuffer + len(wire) + 9*17); l.srv.backlog.Load() != want {
+	if want := int64(l.srv.kernelBuffer+len(wire)) + 9*(testMessage("0").cost()+refBytes); l.srv.backlog.Load() != want {
 		t.Errorf("backlog %d, want %d", l.srv.backlog.Load(), want)
 	}
 	release(slow, &wire)
@@ -169,6 +169,11 @@ func TestBacklogBudget(t *testing.T) {
 		settle(l)
 	}
 	pollMail{}.run(l)
+	if l.table.count != 20 {
+		t.Errorf("%d are left of those that have just been written to", l.table.count)
+	}
+	l.now += uint32(ticks(graceTime))
+	pollMail{}.run(l)
 	var left []int
 	for i := 1; i < 20; i += 2 {
 		if s := conns[i].ctx.(*session); s.conn == conns[i] {
@@ -201,4 +206,36 @@ func TestAskingWithoutReading(t *testing.T) {
 		}
 	}()
 	testkit.Eventually(t, 6*patience, func() bool { return closedBy(r, closeSlow) == 1 }, "closed as slow")
+}
+
+// A message that waits for many is in memory once, and counted once.
+func TestSharedIsCountedOnce(t *testing.T) {
+	const clients, pushes, size = 10, 60, 1000
+	l, r, conns := fakeRoom(t, clients)
+	l.srv.maxBacklog = int64(clients*l.srv.kernelBuffer + clients*pushes*size/2)
+	var wire []byte
+	for _, c := range conns {
+		stall(c, &wire)
+	}
+	for range pushes {
+		toRoomOf(l, r, strings.Repeat("x", size))
+		settle(l)
+	}
+	l.now += uint32(ticks(graceTime))
+	pollMail{}.run(l)
+	if l.table.count != clients || l.srv.backlog.Load() < int64(clients*l.srv.kernelBuffer+pushes*size) {
+		t.Errorf("%d of %d are open, backlog %d", l.table.count, clients, l.srv.backlog.Load())
+	}
+	for _, c := range conns[:clients/2] { // some go, some read again
+		if err := (fakeEventLoop{c: c}).Close(c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range conns[clients/2:] {
+		release(c, &wire)
+	}
+	pollMail{}.run(l)
+	if n := l.srv.backlog.Load(); n != 0 || len(l.behind) != 0 {
+		t.Errorf("backlog %d, %d behind", n, len(l.behind))
+	}
 }

@@ -226,6 +226,9 @@ func (l *loop) writeSome(s *session) {
 	n := l.fits(x.pending)
 	l.merged = l.appendPushes(l.merged[:0], s.form, x.pending[:n])
 	l.pushed += n
+	if s.is(flagBehind) {
+		l.letGo(s, x.pending[:n]...)
+	}
 	if n == len(x.pending) {
 		l.putPending(x)
 	} else {

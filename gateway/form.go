@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"sync/atomic"
+	"unsafe"
 
 	"github.com/halley-im/halley/pkg/protocol"
 	"github.com/halley-im/halley/pkg/ws"
@@ -44,7 +45,12 @@ type message struct {
 
 	json  atomic.Pointer[[]byte] // the same as JSON
 	frame [2]atomic.Pointer[[]byte]
+
+	held atomic.Int32 // sessions that are behind and for which it waits
 }
+
+// cost is what m takes, in bytes, without the forms that are made when needed.
+func (m *message) cost() int64 { return int64(unsafe.Sizeof(*m)) + int64(len(m.inner)) }
 
 // Indexes of message.frame: the message alone, as a compressed frame.
 const (

@@ -8,6 +8,11 @@ const (
 	sweepTicks = 10
 	// lingerTime is how long we wait for the peer's FIN after a close frame.
 	lingerTime = 2 * time.Second
+	// Where hurryShare of them, over all loops, would be the whole budget for what
+	// waits, so many bytes since sockets were looked at are reason to hurry: a tick
+	// looks at hurrySlots sessions more, at 0.4 µs for each that was written to.
+	hurryShare = 8
+	hurrySlots = 8192
 )
 
 // coarse is the time in units of tickEvery since the server was made.
@@ -15,15 +20,22 @@ func (srv *Server) coarse() uint32 { return uint32(time.Since(srv.start) / tickE
 
 func ticks(d time.Duration) int32 { return int32((d + tickEvery - 1) / tickEvery) }
 
-// sweep looks at sessions for deadlines that have passed: at the next part of them,
-// or at all. No session has a timer of its own.
+// sweep looks at sessions for deadlines that have passed, and for what waits in
+// their sockets: at the next part of them, or at all. No session has a timer of its
+// own.
 func (l *loop) sweep(all bool) {
 	n := l.table.size()
+	if n == 0 {
+		return
+	}
 	part := n/sweepTicks + 1
 	if all {
 		part = n
+	} else if l.unasked > l.srv.maxBacklog/int64(hurryShare*len(l.srv.loops)) {
+		part = min(n, part+hurrySlots)
 	}
-	for ; part > 0 && n > 0; part-- {
+	l.unasked -= l.unasked / int64(n) * int64(part)
+	for ; part > 0; part-- {
 		if l.sweepFrom >= n {
 			l.sweepFrom = 0
 		}
@@ -43,8 +55,8 @@ func (l *loop) check(s *session) {
 	case stateOpen:
 		if silent > ticks(cfg.Heartbeat*time.Duration(cfg.HeartbeatMax)) {
 			l.close(s, closeHeartbeat)
-		} else if s.is(flagWritten) && !s.is(flagBehind) && l.askKernel(s) {
-			l.fellBehind(s)
+		} else if !s.is(flagBehind) {
+			l.look(s)
 		}
 	case stateClosing:
 		if silent > ticks(lingerTime) {

@@ -28,6 +28,7 @@ func (l *loop) write(s *session, b []byte) {
 func (l *loop) writeRaw(s *session, b []byte) {
 	l.writes++
 	l.left -= len(b) / sliceBytes
+	l.unasked += int64(len(b))
 	s.mark(flagWritten)
 	if _, err := s.conn.Write(b); err != nil || s.state >= stateClosing {
 		return // gnet has closed it and called OnClose, or nothing more will come
@@ -130,12 +131,12 @@ func (l *loop) detach(s *session, why closeReason) {
 	l.leave(s)
 	l.opSets.drop(s.accepts)
 	s.accepts = nil
+	if s.is(flagBehind) {
+		l.caughtUp(s)
+	}
 	if s.side != nil {
 		s.side.waiting, s.side.partial, s.side.frames = nil, nil, ws.Assembler{}
 		l.putPending(s.side)
-	}
-	if s.is(flagBehind) {
-		l.caughtUp(s)
 	}
 	l.srv.m.closed[why].Inc()
 	if h := s.handle; h != 0 {
