@@ -239,3 +239,25 @@ func TestSharedIsCountedOnce(t *testing.T) {
 		t.Errorf("backlog %d, %d behind", n, len(l.behind))
 	}
 }
+
+// However many were written to, a sweep looks at some of them, the next at others.
+func TestSweepIsBounded(t *testing.T) {
+	l, r, _ := fakeRoom(t, maxLooks+100)
+	toRoomOf(l, r, "x")
+	for l.settle() {
+	}
+	written := func() (n int) {
+		for s := range l.table.all() {
+			if s.is(flagWritten) {
+				n++
+			}
+		}
+		return n
+	}
+	for _, want := range []int{maxLooks + 100, 100, 0} {
+		if n := written(); n != want {
+			t.Errorf("%d sockets are to be looked at, want %d", n, want)
+		}
+		l.sweep(true)
+	}
+}

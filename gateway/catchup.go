@@ -53,6 +53,7 @@ func (l *loop) look(s *session) {
 	if !s.is(flagWritten) && (s.side == nil || s.side.backlog.kernel == 0) {
 		return // nothing has changed
 	}
+	l.looks++
 	if l.stuck(s) && l.srv.tight() {
 		l.fellBehind(s)
 		return

@@ -47,6 +47,7 @@ type loop struct {
 	poll          alarm           // for behind
 	pace          alarm           // for casts with a speed
 	sweepFrom     int             // slot at which the next sweep begins
+	looks         int             // at sockets in this sweep
 	unasked       int64           // bytes written since the sweep has looked at sockets, about
 	drain         *drain          // nil: not draining
 

@@ -13,6 +13,8 @@ const (
 	// looks at hurrySlots sessions more, at 0.4 µs for each that was written to.
 	hurryShare = 8
 	hurrySlots = 8192
+	// maxLooks is how many sockets a tick looks at, 4 ms; the next goes on from there.
+	maxLooks = hurrySlots + hurrySlots/8
 )
 
 // coarse is the time in units of tickEvery since the server was made.
@@ -34,8 +36,8 @@ func (l *loop) sweep(all bool) {
 	} else if l.unasked > l.srv.maxBacklog/int64(hurryShare*len(l.srv.loops)) {
 		part = min(n, part+hurrySlots)
 	}
-	l.unasked -= l.unasked / int64(n) * int64(part)
-	for ; part > 0; part-- {
+	left := part
+	for l.looks = 0; left > 0 && l.looks < maxLooks; left-- {
 		if l.sweepFrom >= n {
 			l.sweepFrom = 0
 		}
@@ -45,6 +47,7 @@ func (l *loop) sweep(all bool) {
 		}
 		l.sweepFrom++
 	}
+	l.unasked -= l.unasked / int64(n) * int64(part-left)
 }
 
 // check ends s if it has been silent for longer than its state allows.
