@@ -14,15 +14,18 @@ import (
 // Before that the kernel has taken up to 128 KiB for a client that does not read,
 // which adds up. So the sweep asks the kernel about sessions that were written to,
 // and counts what it holds. That alone is nothing bad: bytes may be on their way. But
-// when little is left of the node's budget, a session whose socket holds no less than
-// at the last look is behind, too, and gets no more into it. Those that are still
-// behind when the budget is exceeded are closed, the first first.
+// when little is left of the node's budget, a session whose peer has acknowledged
+// nothing since the last look is behind, too, and gets no more into its socket. When
+// the budget is exceeded those are closed, the first first, that have acknowledged
+// nothing for graceTime or are behind for slowGrace.
 
 // backlog is what waits for a session: for one that is behind, and otherwise what
 // the kernel held when it was asked.
 type backlog struct {
 	bytes   int    // of pending, which others may share; 0 while it is not behind
 	kernel  int32  // what the kernel charges for the socket's queue, as far as is known
+	acked   uint32 // bytes its peer had acknowledged at the last look, mod 2³²; 0: unknown
+	moved   uint32 // loop.now when that was seen to change, or it fell behind; 0: unknown
 	from    uint32 // loop.now when it fell behind
 	since   uint32 // loop.now when it went over max_outbound; 0: it is not
 	doomed  bool   // it gets nothing more, and is closed by one of the next polls
@@ -38,7 +41,9 @@ const (
 	refBytes = 16
 )
 
-// tight says that little is left of the budget for what waits, over that nothing is.
+// short says that a quarter of the budget for what waits is used, tight that three
+// quarters are, over that all is.
+func (srv *Server) short() bool { return srv.backlog.Load() > srv.maxBacklog/4 }
 func (srv *Server) tight() bool { return srv.backlog.Load() > srv.maxBacklog/4*3 }
 func (srv *Server) over() bool  { return srv.backlog.Load() > srv.maxBacklog }
 
@@ -49,13 +54,13 @@ func (l *loop) fellBehind(s *session) {
 	if !s.is(flagBehind) {
 		s.mark(flagBehind)
 		l.behind = append(l.behind, s.id())
-		x.backlog.from = l.now
+		x.backlog.from, x.backlog.moved = l.now, l.now
 		for _, m := range x.pending {
 			l.hold(s, m)
 		}
 	}
-	if l.askKernel(s); s.conn.OutboundBuffered() > 0 {
-		x.backlog.kernel = max(x.backlog.kernel, int32(l.srv.kernelBuffer)) // full
+	if s.conn.OutboundBuffered() > 0 {
+		l.askKernel(s)
 	}
 	l.weigh(s)
 	l.poll.in(pollBehind)

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/halley-im/halley/pkg/testkit"
 )
@@ -101,4 +102,55 @@ func TestTightBudget(t *testing.T) {
 	}
 	r.backlog.Add(-7 << 20)
 	testkit.Eventually(t, patience, func() bool { return sendQueues(t, r) > holds }, "it gets more again")
+}
+
+// Over the budget one that reads slowly stays, one that does not read is closed.
+func TestOverBudgetSparesReaders(t *testing.T) {
+	r := start(t, func(c *Config) { c.Loops, c.Sndbuf, c.MaxOutbound, c.MaxBacklog = 1, 1<<20, 4<<20, 16<<20 })
+	j, body := r.job(t), strings.Repeat("x", 8<<10)
+	stalled(t, r, "stalled", "live://1")
+	reader := stalled(t, r, "reader", "live://1")
+	pushed, read := 0, 0
+	step := func() { // always 80 ahead of the reader
+		t.Helper()
+		for ; pushed < read+80; pushed++ {
+			j.must(toRoom("live://1", fmt.Sprint(pushed, body)))
+		}
+		want(t, reader, 1000, fmt.Sprint(read, body))
+		read++
+	}
+	step()
+	r.backlog.Add(17 << 20)                       // as if others were slow
+	pace := time.NewTicker(15 * time.Millisecond) // its socket is never empty
+	defer pace.Stop()
+	for until := r.coarse() + 2*uint32(ticks(graceTime)); r.coarse() <= until; {
+		<-pace.C
+		step()
+	}
+	testkit.Eventually(t, patience, func() bool { return closedBy(r, closeBudget) == 1 }, "one is closed")
+	r.backlog.Add(-17 << 20)
+	for read < pushed {
+		want(t, reader, 1000, fmt.Sprint(read, body))
+		read++
+	}
+	if n := r.Conns(); n != 1 {
+		t.Errorf("%d are open, want the reader", n)
+	}
+	testkit.Eventually(t, patience, func() bool { return r.backlog.Load() == 0 }, "nothing is counted any more")
+}
+
+// A client that is gone without a word leaves nothing in the kernel when its
+// heartbeats are missed.
+func TestGoneLeavesNothing(t *testing.T) {
+	r := start(t, func(c *Config) { c.Loops, c.Heartbeat = 1, time.Second })
+	j, body := r.job(t), strings.Repeat("x", 8<<10)
+	for i := range 5 {
+		stalled(t, r, fmt.Sprint("k", i), "live://1")
+	}
+	for range 30 {
+		j.must(toRoom("live://1", body))
+	}
+	testkit.Eventually(t, patience, func() bool { return sendQueues(t, r) > 0 }, "their sockets hold something")
+	testkit.Eventually(t, patience, func() bool { return closedBy(r, closeHeartbeat) == 5 && r.Conns() == 0 }, "they are closed")
+	testkit.Eventually(t, patience, func() bool { return sendQueues(t, r) == 0 }, "the kernel holds nothing")
 }

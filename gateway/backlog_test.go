@@ -172,7 +172,7 @@ func TestBacklogBudget(t *testing.T) {
 	if l.table.count != 20 {
 		t.Errorf("%d are left of those that have just been written to", l.table.count)
 	}
-	l.now += uint32(ticks(graceTime))
+	l.now += uint32(ticks(graceTime)) + 1
 	pollMail{}.run(l)
 	var left []int
 	for i := 1; i < 20; i += 2 {
@@ -221,7 +221,7 @@ func TestSharedIsCountedOnce(t *testing.T) {
 		toRoomOf(l, r, strings.Repeat("x", size))
 		settle(l)
 	}
-	l.now += uint32(ticks(graceTime))
+	l.now += uint32(ticks(graceTime)) + 1
 	pollMail{}.run(l)
 	if l.table.count != clients || l.srv.backlog.Load() < int64(clients*l.srv.kernelBuffer+pushes*size) {
 		t.Errorf("%d of %d are open, backlog %d", l.table.count, clients, l.srv.backlog.Load())

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"math"
 	"time"
 
 	"github.com/halley-im/halley/pkg/sysmem"
@@ -16,9 +15,11 @@ const (
 	// maxAsks is how many sessions a poll looks at, in turns. (A fifth of a CPU for
 	// 4,500, with no bound.)
 	maxAsks = 256
-	// graceTime is for how long one is behind before it is closed for the budget: a
-	// round trip, so that it is not one that was written to just now.
-	graceTime = 200 * time.Millisecond
+	// graceTime is for how long a peer has acknowledged nothing before it is closed
+	// for the budget: some round trips. slowGrace is for how long one is behind that
+	// does acknowledge.
+	graceTime = 500 * time.Millisecond
+	slowGrace = 5 * time.Second
 	// littleQueued bytes in a socket are not worth to be counted: a small message
 	// that is on its way, with the kernel's bookkeeping.
 	littleQueued = 2 << 10
@@ -29,7 +30,10 @@ const (
 func (l *loop) askKernel(s *session) (holds bool) {
 	s.unmark(flagWritten)
 	queued, err := sysmem.SendQueue(s.conn.Fd())
-	if err != nil || queued <= littleQueued {
+	if err != nil && s.conn.OutboundBuffered() > 0 {
+		queued = l.srv.kernelBuffer // full
+	}
+	if queued <= littleQueued {
 		queued = 0
 	}
 	if queued > 0 || s.side != nil {
@@ -38,14 +42,27 @@ func (l *loop) askKernel(s *session) (holds bool) {
 	return queued > 0
 }
 
-// stuck asks the kernel, and reports whether the socket of s holds something, and no
-// less than when it was asked last.
+// stuck asks the kernel, and reports whether the socket of s holds something and its
+// peer has acknowledged nothing since the last look. Nobody is while there is budget.
 func (l *loop) stuck(s *session) bool {
-	before := int32(math.MaxInt32)
-	if s.side != nil && s.side.backlog.kernel > 0 {
-		before = s.side.backlog.kernel
+	holds := l.askKernel(s)
+	if s.side == nil {
+		return false
 	}
-	return l.askKernel(s) && s.side.backlog.kernel >= before
+	b := &s.side.backlog
+	if !holds || !l.srv.short() {
+		b.acked, b.moved = 0, 0
+		if s.is(flagBehind) {
+			b.moved = l.now
+		}
+		return false
+	}
+	n, err := sysmem.Acked(s.conn.Fd())
+	if acked := max(1, uint32(n)); err == nil && acked != b.acked {
+		b.acked, b.moved = acked, l.now
+		return false
+	}
+	return true
 }
 
 // look is what the sweep does with an open session that is not behind.
@@ -78,14 +95,10 @@ func (pollMail) run(l *loop) {
 		if s == nil || !s.is(flagBehind) {
 			continue
 		}
-		doomed := s.side.backlog.doomed
-		mustGo := doomed || l.srv.over() && int32(l.now-s.side.backlog.from) >= ticks(graceTime)
-		if mustGo && time.Now().Before(until) {
-			l.endSlow(s, doomed)
-			continue
-		}
 		still := true
-		if i >= from && asks < maxAsks && !doomed {
+		if l.mustGo(s) && time.Now().Before(until) {
+			still = l.endSlow(s)
+		} else if i >= from && asks < maxAsks && !s.side.backlog.doomed {
 			still = l.catchUp(s)
 			asks++
 		}
@@ -103,25 +116,40 @@ func (pollMail) run(l *loop) {
 	}
 }
 
-// endSlow closes s, which is too slow, or still behind when the budget is exceeded.
-func (l *loop) endSlow(s *session, doomed bool) {
-	if doomed {
-		l.close(s, closeSlow)
-	} else if l.catchUp(s) {
-		l.drop(s, closeBudget)
-	}
+// mustGo says that s, which is behind, is too slow, as far as is known.
+func (l *loop) mustGo(s *session) bool {
+	b := &s.side.backlog
+	return b.doomed || l.srv.over() &&
+		(int32(l.now-b.moved) > ticks(graceTime) || int32(l.now-b.from) > ticks(slowGrace))
 }
 
-// catchUp writes what waits for s as far as its socket takes it, and nothing while
-// the budget is tight and the socket is stuck: by reference it costs less. It reports
+// endSlow closes s if it is too slow, looked at once more. It reports whether it is
+// not.
+func (l *loop) endSlow(s *session) (still bool) {
+	defer l.recovered(s)
+	if s.side.backlog.doomed {
+		l.close(s, closeSlow)
+		return false
+	}
+	if l.stuck(s); l.mustGo(s) {
+		l.drop(s, closeBudget)
+		return false
+	}
+	return true
+}
+
+// catchUp writes what waits for s as far as its socket takes it; while the budget is
+// tight one write, and nothing if it is stuck: by reference it costs less. It reports
 // whether s is still behind.
 func (l *loop) catchUp(s *session) (still bool) {
 	defer l.recovered(s)
-	x := s.side
-	for budget := l.srv.cfg.MaxOutbound; s.conn.OutboundBuffered() == 0 && budget > 0; {
-		if l.srv.tight() && l.stuck(s) {
-			break
+	x, left := s.side, l.srv.cfg.MaxOutbound
+	if l.srv.tight() {
+		if left = 1; l.stuck(s) {
+			left = 0
 		}
+	}
+	for s.conn.OutboundBuffered() == 0 && left > 0 {
 		if len(x.pending) == 0 {
 			l.caughtUp(s)
 			return false
@@ -130,7 +158,7 @@ func (l *loop) catchUp(s *session) (still bool) {
 		if l.writeSome(s); !s.live() {
 			return s.is(flagBehind)
 		}
-		budget -= before - x.backlog.bytes
+		left -= before - x.backlog.bytes
 	}
 	l.weigh(s)
 	return s.is(flagBehind)

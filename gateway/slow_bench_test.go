@@ -33,9 +33,10 @@ import (
 // Here p99 is 16 to 18 ms with all reading, and 1.3 to 1.7 times that with a quarter
 // stopped: for the three seconds in which their buffers fill, two fifths of both CPUs
 // are copies into memory that the host has yet to give (see warmMemory). The gateway's
-// end stays under its budget of 67 MB, at 63 to 65; of the clients that stopped 280 have
-// been closed after 6 s. With messages counted for each client for which they wait it
-// were 3,650, and with sockets looked at once a second and estimated 4,010, and 125 MB.
+// end stays under its budget of 67 MB, at 63 to 66; of the clients that stopped 500 to
+// 1,000 have been closed after 6 s. With messages counted for each client for which they
+// wait it were 3,650, and with sockets looked at once a second and estimated 4,010, and
+// 125 MB.
 //
 // How memory went in each run is in the log. Where others took much of the CPUs, the
 // latencies are the machine's, not the gateway's.

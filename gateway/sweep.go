@@ -3,18 +3,18 @@ package gateway
 import "time"
 
 const (
-	// sweepTicks is how many ticks a sweep over all sessions takes: a deadline is
-	// seen at most that much late.
+	// sweepTicks is how many ticks a sweep over all sessions takes, unless there are
+	// more sockets to look at: a deadline is seen at most that much late.
 	sweepTicks = 10
 	// lingerTime is how long we wait for the peer's FIN after a close frame.
 	lingerTime = 2 * time.Second
 	// Where hurryShare of them, over all loops, would be the whole budget for what
 	// waits, so many bytes since sockets were looked at are reason to hurry: a tick
-	// looks at hurrySlots sessions more, at 0.4 µs for each that was written to.
+	// sweeps over maxLooks sessions more.
 	hurryShare = 8
-	hurrySlots = 8192
-	// maxLooks is how many sockets a tick looks at, 4 ms; the next goes on from there.
-	maxLooks = hurrySlots + hurrySlots/8
+	// maxLooks is how many sockets a tick looks at, up to 6 ms; the next goes on from
+	// there.
+	maxLooks = 4096
 )
 
 // coarse is the time in units of tickEvery since the server was made.
@@ -34,7 +34,7 @@ func (l *loop) sweep(all bool) {
 	if all {
 		part = n
 	} else if l.unasked > l.srv.maxBacklog/int64(hurryShare*len(l.srv.loops)) {
-		part = min(n, part+hurrySlots)
+		part = min(n, part+maxLooks)
 	}
 	left := part
 	for l.looks = 0; left > 0 && l.looks < maxLooks; left-- {

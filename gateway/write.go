@@ -60,14 +60,16 @@ func (l *loop) close(s *session, why closeReason) {
 	l.drop(s, why)
 }
 
-// drop ends s without a word.
+// drop ends s without a word. For one that does not read or whose peer is gone its
+// socket keeps nothing.
 func (l *loop) drop(s *session, why closeReason) {
 	if s.state >= stateClosing {
 		return
 	}
+	gone := why == closeHeartbeat && (s.conn.OutboundBuffered() > 0 || l.askKernel(s))
 	l.detach(s, why)
 	s.state = stateClosing
-	if why == closeSlow || why == closeBudget {
+	if gone || why == closeSlow || why == closeBudget {
 		l.abort(s)
 		return
 	}
