@@ -14,7 +14,7 @@ import (
 // Before that the kernel has taken up to 128 KiB for a client that does not read,
 // which adds up. So the sweep asks the kernel about sessions that were written to,
 // and counts what it holds. That alone is nothing bad: bytes may be on their way. But
-// when little is left of the node's budget, a session whose peer has acknowledged
+// when half of the node's budget is used, a session whose peer has acknowledged
 // nothing since the last look is behind, too, and gets no more into its socket. When
 // the budget is exceeded those are closed, the first first, that have acknowledged
 // nothing for graceTime or are behind for slowGrace.
@@ -41,10 +41,10 @@ const (
 	refBytes = 16
 )
 
-// short says that a quarter of the budget for what waits is used, tight that three
-// quarters are, over that all is.
-func (srv *Server) short() bool { return srv.backlog.Load() > srv.maxBacklog/4 }
-func (srv *Server) tight() bool { return srv.backlog.Load() > srv.maxBacklog/4*3 }
+// short says that an eighth of the budget for what waits is used, tight that half
+// is, over that all is.
+func (srv *Server) short() bool { return srv.backlog.Load() > srv.maxBacklog/8 }
+func (srv *Server) tight() bool { return srv.backlog.Load() > srv.maxBacklog/2 }
 func (srv *Server) over() bool  { return srv.backlog.Load() > srv.maxBacklog }
 
 // fellBehind is called when gnet holds back what was written to s, or its socket is
