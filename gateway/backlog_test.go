@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/halley-im/halley/pkg/rooms"
 	"github.com/halley-im/halley/pkg/testkit"
@@ -254,10 +255,16 @@ func TestSweepIsBounded(t *testing.T) {
 		}
 		return n
 	}
-	for _, want := range []int{maxLooks + 100, 100, 0} {
-		if n := written(); n != want {
-			t.Errorf("%d sockets are to be looked at, want %d", n, want)
+	for _, x := range []struct {
+		todo int
+		next time.Duration
+	}{{maxLooks + 100, tickEvery}, {100, quietEvery}, {0, quietEvery}} {
+		if n := written(); n != x.todo {
+			t.Errorf("%d sockets are to be looked at, want %d", n, x.todo)
 		}
 		l.sweep(true)
+		if d := l.nextTick(true); d != x.next {
+			t.Errorf("with %d the next tick is after %v, want %v", x.todo, d, x.next)
+		}
 	}
 }

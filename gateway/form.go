@@ -37,7 +37,8 @@ func (f form) deflates() bool { return f == formWSz || f == formJSONz || f == fo
 func (f form) deflated() form { return f + 1 }
 
 // message is a push as the loops share it: encoded once per node and form in use.
-// Nobody writes to it but to the forms that are made when they are first needed.
+// Nobody writes to it but to the forms that are made when they are first needed, and
+// to held.
 type message struct {
 	op    int32
 	room  *nodeRoom // nil: not to a room

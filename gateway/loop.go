@@ -171,11 +171,16 @@ func (tick) run(l *loop) {
 	l.writes, l.pushed = 0, 0
 	l.sweep(quiet)
 	l.drainSome()
-	if quiet {
-		l.tickIn(quietEvery)
-	} else {
-		l.tickIn(tickEvery)
+	l.tickIn(l.nextTick(quiet))
+}
+
+// nextTick is when the next tick is due: soon, too, when the sweep had more sockets to
+// look at than it may.
+func (l *loop) nextTick(quiet bool) time.Duration {
+	if quiet && l.looks < maxLooks {
+		return quietEvery
 	}
+	return tickEvery
 }
 
 // tickIn has a tick come after d, unless one is due already.

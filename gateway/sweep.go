@@ -8,9 +8,8 @@ const (
 	sweepTicks = 10
 	// lingerTime is how long we wait for the peer's FIN after a close frame.
 	lingerTime = 2 * time.Second
-	// Where hurryShare of them, over all loops, would be the whole budget for what
-	// waits, so many bytes since sockets were looked at are reason to hurry: a tick
-	// sweeps over maxLooks sessions more.
+	// When 1/hurryShare of the budget for what waits was written since sockets were
+	// looked at, a tick sweeps over maxLooks sessions more.
 	hurryShare = 8
 	// maxLooks is how many sockets a tick looks at, up to 6 ms; the next goes on from
 	// there.
