@@ -40,6 +40,13 @@ var mayImport = map[string][]string{
 	"logic/rest": {"logic", "pkg/protocol", "pkg/push", "pkg/cluster", "pkg/auth", "pkg/spool"},
 	"job":        {"pkg/push", "pkg/cluster"},
 
+	"bench":        {"bench/swarm", "bench/pusher", "bench/floor", "bench/stamp", "bench/work", "pkg/protocol", "pkg/ws"},
+	"bench/swarm":  {"bench/stamp", "bench/work", "pkg/protocol", "pkg/ws"},
+	"bench/pusher": {"bench/swarm", "bench/stamp", "bench/work"},
+	"bench/floor":  {"bench/stamp", "bench/work", "pkg/protocol", "pkg/ws"},
+	"bench/stamp":  {},
+	"bench/work":   {},
+
 	"pkg/testkit":     {"pkg/protocol", "pkg/ws"},
 	"pkg/wstest":      {"pkg/ws"},
 	"pkg/backendtest": {"pkg/push", "pkg/cluster", "pkg/testkit"},

@@ -3,6 +3,7 @@ module github.com/halley-im/halley
 go 1.26.0
 
 require (
+	github.com/HdrHistogram/hdrhistogram-go v1.2.0
 	github.com/VictoriaMetrics/metrics v1.41.0
 	github.com/alecthomas/kong v1.17.0
 	github.com/gobwas/ws v1.5.0

@@ -15,6 +15,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/halley-im/halley/bench"
 	"github.com/halley-im/halley/pkg/config"
 )
 
@@ -28,12 +29,13 @@ type cli struct {
 	ReadyFile string   `placeholder:"FILE" help:"Write the addresses really bound to this file, as JSON, when work can be taken."`
 	Settings  settings `kong:"-"` // newParser adds them, section by section
 
-	All     struct{} `cmd:"" default:"1" help:"Run all roles in this process on embedded parts (default)."`
-	Gateway struct{} `cmd:"" help:"Run a gateway: it holds client connections."`
-	Logic   struct{} `cmd:"" help:"Run a logic node: REST API, authentication, registry."`
-	Job     struct{} `cmd:"" help:"Run a job: it takes pushes from the queue to the gateways."`
-	Push    pushCmd  `cmd:"" help:"Push a message through a logic node's REST API."`
-	Version struct{} `cmd:"" help:"Print the version."`
+	All     struct{}  `cmd:"" default:"1" help:"Run all roles in this process on embedded parts (default)."`
+	Gateway struct{}  `cmd:"" help:"Run a gateway: it holds client connections."`
+	Logic   struct{}  `cmd:"" help:"Run a logic node: REST API, authentication, registry."`
+	Job     struct{}  `cmd:"" help:"Run a job: it takes pushes from the queue to the gateways."`
+	Push    pushCmd   `cmd:"" help:"Push a message through a logic node's REST API."`
+	Bench   bench.Cmd `cmd:"" help:"Measure a server from outside, halley or goim."`
+	Version struct{}  `cmd:"" help:"Print the version."`
 }
 
 func main() {
@@ -75,8 +77,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	case command == "version":
 		_, err := fmt.Fprintln(stdout, "halley "+version)
 		return err
-	case parsed.Selected().Parent != nil && parsed.Selected().Parent.Name == "push":
+	case groupOf(parsed) == "push":
 		return c.Push.run(ctx, command, stdout)
+	case groupOf(parsed) == "bench":
+		return c.Bench.Run(ctx, command, bench.Env{Args: args, Version: version, Stdout: stdout, Stderr: stderr})
 	}
 	roles := rolesOf(command)
 	if err := c.Settings.validate(roles); err != nil {
@@ -86,6 +90,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return parser.Print(stdout, false)
 	}
 	return runRoles(ctx, c.Settings, roles, c.ReadyFile, stderr)
+}
+
+// groupOf is the command that has the selected one below it, if any.
+func groupOf(parsed *kong.Context) string {
+	if p := parsed.Selected().Parent; p != nil {
+		return p.Name
+	}
+	return ""
 }
 
 // newParser makes the parser. Help lists the settings of the role that args
@@ -106,7 +118,24 @@ func newParser(c *cli, args []string, stdout, stderr io.Writer) (*config.Parser,
 			return nil
 		}),
 	)
-	return config.New(c, options...)
+	parser, err := config.New(c, options...)
+	if err == nil {
+		forgetEnvars(parser.Model().Node)
+	}
+	return parser, err
+}
+
+// forgetEnvars takes the options of bench from the environment: HALLEY_RATE would
+// say something else to each of its commands.
+func forgetEnvars(n *kong.Node) {
+	for _, child := range n.Children {
+		if child.Name == "bench" || n.Name == "bench" {
+			for _, f := range child.Flags {
+				f.Envs, f.Tag.Envs = nil, nil
+			}
+		}
+		forgetEnvars(child)
+	}
 }
 
 // configFile finds -c in args before they are parsed: the file's values must be

@@ -1,0 +1,237 @@
+package bench
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/halley-im/halley/bench/stamp"
+	"github.com/halley-im/halley/bench/swarm"
+	"github.com/halley-im/halley/bench/work"
+)
+
+// group is clients of one kind, in one or more processes.
+type group struct {
+	name  string
+	spec  swarm.Spec // First and N of all of them
+	procs []*clientProc
+	seen  seen
+}
+
+type clientProc struct {
+	*work.Process
+	first, n int
+	own      work.Usage // before it had clients
+}
+
+// seen is what the clients of a group have seen so far.
+type seen struct {
+	at time.Duration
+	swarm.Report
+	latency, connects *hdrhistogram.Histogram // since the beginning
+	interval          *hdrhistogram.Histogram // latencies since the last look
+	use               work.Usage
+	each              []time.Duration // CPU of each process
+}
+
+func newSeen() seen {
+	return seen{latency: swarm.NewHistogram(), connects: swarm.NewHistogram(), interval: swarm.NewHistogram()}
+}
+
+// openWindow is how many connections one process opens at the same time. It is far
+// below any listener's backlog and keeps both ends busy.
+const openWindow = 128
+
+// newSpec is the clients that the options describe.
+func (r *run) newSpec(n, roomSize int, lanes [stamp.Kinds]int) swarm.Spec {
+	return swarm.Spec{
+		Run: r.id, Addrs: r.opt.Addr, N: n, RoomSize: roomSize, MidBase: r.opt.MidBase, Accepts: []int32{r.opt.Op, r.opt.Op + 1, r.opt.Op + 2},
+		Lanes: lanes, Rate: r.opt.ConnectRate, Window: openWindow, Patience: r.opt.Patience,
+		Net: r.opt.net(), PerSource: r.opt.PerSource, Rcvbuf: r.opt.Rcvbuf,
+	}
+}
+
+// addGroup starts the processes of a group. Its clients are not opened yet.
+func (r *run) addGroup(name string, spec swarm.Spec) (*group, error) {
+	procs, err := r.opt.processes(spec.N)
+	if err != nil {
+		return nil, err
+	}
+	g := &group{name: name, spec: spec, seen: newSeen()}
+	r.groups = append(r.groups, g)
+	for i := range procs {
+		command := ""
+		if len(r.opt.Worker) > 0 {
+			command = r.opt.Worker[i%len(r.opt.Worker)]
+		}
+		p, err := r.worker("clients", command)
+		if err != nil {
+			return nil, err
+		}
+		c := &clientProc{Process: p, first: spec.N * i / procs, n: spec.N*(i+1)/procs - spec.N*i/procs}
+		g.procs = append(g.procs, c)
+		if c.own, err = work.Call[work.Usage](p, "usage", work.None{}); err != nil {
+			return nil, err
+		}
+	}
+	r.res.Clients.Connections += spec.N
+	r.res.Clients.Processes += procs
+	return g, nil
+}
+
+// each has all processes of a group do the same at the same time.
+func (g *group) each(f func(c *clientProc) error) error {
+	var all errgroup.Group
+	for _, c := range g.procs {
+		all.Go(func() error { return f(c) })
+	}
+	return all.Wait()
+}
+
+// tell has all processes run a command with the same argument.
+func (g *group) tell(do string, with any) error {
+	return g.each(func(c *clientProc) error {
+		_, err := work.Call[work.None](c.Process, do, with)
+		return err
+	})
+}
+
+// begin begins to open the clients.
+func (g *group) begin() error {
+	return g.each(func(c *clientProc) error {
+		part := g.spec
+		part.First, part.N = g.spec.First+c.first, c.n
+		part.Rate = g.spec.Rate * float64(c.n) / float64(g.spec.N)
+		_, err := work.Call[work.None](c.Process, "open", part)
+		return err
+	})
+}
+
+// look asks all processes of a group what they have seen.
+func (r *run) lookAt(g *group) error {
+	reports := make([]swarm.Report, len(g.procs))
+	usages := make([]work.Usage, len(g.procs))
+	var all errgroup.Group
+	for i, c := range g.procs {
+		all.Go(func() error {
+			var err1, err2 error
+			reports[i], err1 = work.Call[swarm.Report](c.Process, "report", work.None{})
+			usages[i], err2 = work.Call[work.Usage](c.Process, "usage", work.None{})
+			return errors.Join(err1, err2)
+		})
+	}
+	if err := all.Wait(); err != nil {
+		return err
+	}
+	s := seen{at: r.clock.Now(), latency: g.seen.latency, connects: g.seen.connects, interval: g.seen.interval}
+	s.interval.Reset()
+	s.Report = swarm.Report{Refused: map[string]int{}, Ended: map[string]int{}, MarkedEnded: map[string]int{}}
+	for i, x := range reports {
+		if err := errors.Join(x.Latency.AddTo(s.interval), x.Connects.AddTo(s.connects)); err != nil {
+			return err
+		}
+		s.add(x)
+		s.use = s.use.Add(usages[i])
+		s.each = append(s.each, usages[i].CPU)
+	}
+	s.latency.Merge(s.interval)
+	g.seen = s
+	return nil
+}
+
+// add adds the report of one process.
+func (s *seen) add(x swarm.Report) {
+	s.Wanted += x.Wanted
+	s.Opening += x.Opening
+	s.Open += x.Open
+	s.Opened += x.Opened
+	for _, m := range []struct{ to, from map[string]int }{{s.Refused, x.Refused}, {s.Ended, x.Ended}, {s.MarkedEnded, x.MarkedEnded}} {
+		for why, n := range m.from {
+			m.to[why] += n
+		}
+	}
+	s.LastOpen, s.LastEnd, s.LastPush = max(s.LastOpen, x.LastOpen), max(s.LastEnd, x.LastEnd), max(s.LastPush, x.LastPush)
+	s.Pushes += x.Pushes
+	s.Measured += x.Measured
+	s.Frames += x.Frames
+	s.Reads += x.Reads
+	s.Bytes += x.Bytes
+	s.Faults.Add(x.Faults)
+	s.Foreign += x.Foreign
+	s.Beats += x.Beats
+	s.Unsaid += x.Unsaid
+	s.Examples = append(s.Examples, x.Examples...)
+}
+
+// lookAtAll looks at all groups.
+func (r *run) lookAtAll() error {
+	for _, g := range r.groups {
+		if err := r.lookAt(g); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openAll opens the clients of a group and waits until all are in or were refused.
+func (r *run) openAll(g *group) error {
+	if err := g.begin(); err != nil {
+		return err
+	}
+	return r.awaitOpen(g, r.clock.Now())
+}
+
+// awaitOpen waits for clients that were begun to be opened, and says how they got in.
+func (r *run) awaitOpen(g *group, begun time.Duration) error {
+	for last := 0; ; {
+		if err := r.lookAt(g); err != nil {
+			return err
+		}
+		s := &g.seen
+		r.show.say("connecting %s of %s, %s/s", number(s.Open), number(s.Wanted), number(4*(s.Opened-last)))
+		last = s.Opened
+		if s.Opening == 0 {
+			break
+		}
+		if err := r.sleep(r.clock.Now() + 250*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	s := &g.seen
+	took := max(s.LastOpen-begun, time.Microsecond).Seconds()
+	if s.Opened == 0 {
+		return fmt.Errorf("nobody got in at %s: %s", r.opt.Addr[0], most(s.Refused))
+	}
+	r.res.Connect = &Connect{Seconds: took, PerSecond: float64(s.Opened) / took, Latency: percentiles(s.connects), Refused: s.Refused}
+	if n := sum(s.Refused); n > 0 {
+		r.fail("%s of %s clients did not get in: %s", number(n), number(s.Wanted), most(s.Refused))
+	}
+	return nil
+}
+
+// most is the reason that counts most, and how many others there are.
+func most(reasons map[string]int) string {
+	list := slices.SortedFunc(maps.Keys(reasons), func(a, b string) int {
+		return cmp.Or(cmp.Compare(reasons[b], reasons[a]), cmp.Compare(a, b))
+	})
+	switch len(list) {
+	case 0:
+		return "no reason was given"
+	case 1:
+		return fmt.Sprintf("%s (%s)", list[0], number(reasons[list[0]]))
+	}
+	return fmt.Sprintf("%s (%s), and %d other reasons", list[0], number(reasons[list[0]]), len(list)-1)
+}
+
+func sum(m map[string]int) (n int) {
+	for _, v := range m {
+		n += v
+	}
+	return n
+}
