@@ -44,6 +44,7 @@ var scenarios = []struct {
 	{"im-cloud clients", imClients},
 	{"one message in every form", everyForm},
 	{"push to all with a speed", pushPaced},
+	{"halley bench", harness},
 	{"full node names others", fullNode},
 	{"drained by a call", drainedByCall},
 	{"job killed", jobKilled},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/halley-im/halley/bench/stamp"
 	"github.com/halley-im/halley/bench/swarm"
 	"github.com/halley-im/halley/bench/work"
+	"github.com/halley-im/halley/pkg/protocol"
 )
 
 // group is clients of one kind, in one or more processes.
@@ -21,6 +23,7 @@ type group struct {
 	name  string
 	spec  swarm.Spec // First and N of all of them
 	procs []*clientProc
+	begun int // processes that have begun to open their clients, the first ones
 	seen  seen
 }
 
@@ -28,6 +31,10 @@ type clientProc struct {
 	*work.Process
 	first, n int
 	own      work.Usage // before it had clients
+
+	// What it has said last.
+	report swarm.Report
+	usage  work.Usage
 }
 
 // seen is what the clients of a group have seen so far.
@@ -36,6 +43,7 @@ type seen struct {
 	swarm.Report
 	latency, connects *hdrhistogram.Histogram // since the beginning
 	interval          *hdrhistogram.Histogram // latencies since the last look
+	finished          int                     // processes whose clients are all in, or were refused
 	use               work.Usage
 	each              []time.Duration // CPU of each process
 }
@@ -50,8 +58,12 @@ const openWindow = 128
 
 // newSpec is the clients that the options describe.
 func (r *run) newSpec(n, roomSize int, lanes [stamp.Kinds]int) swarm.Spec {
+	accepts := []int32{r.opt.Op, r.opt.Op + 1, r.opt.Op + 2} // as many as clients usually take
+	if r.opt.API == "im" {
+		accepts = append(accepts, int32(protocol.OpRaw)) // im-cloud's only operation
+	}
 	return swarm.Spec{
-		Run: r.id, Addrs: r.opt.Addr, N: n, RoomSize: roomSize, MidBase: r.opt.MidBase, Accepts: []int32{r.opt.Op, r.opt.Op + 1, r.opt.Op + 2},
+		Run: r.id, Addrs: r.opt.Addr, N: n, RoomSize: roomSize, MidBase: r.opt.MidBase, Accepts: accepts,
 		Lanes: lanes, Rate: r.opt.ConnectRate, Window: openWindow, Patience: r.opt.Patience,
 		Net: r.opt.net(), PerSource: r.opt.PerSource, Rcvbuf: r.opt.Rcvbuf,
 	}
@@ -102,43 +114,79 @@ func (g *group) tell(do string, with any) error {
 	})
 }
 
-// begin begins to open the clients.
-func (g *group) begin() error {
-	return g.each(func(c *clientProc) error {
-		part := g.spec
-		part.First, part.N = g.spec.First+c.first, c.n
-		part.Rate = g.spec.Rate * float64(c.n) / float64(g.spec.N)
-		_, err := work.Call[work.None](c.Process, "open", part)
-		return err
-	})
+// atOnce is how many processes open their clients at the same time, unless there
+// is a rate: a hundred processes with a few connections each under way would do little
+// but wake each other.
+func (g *group) atOnce() int {
+	if g.spec.Rate > 0 {
+		return len(g.procs)
+	}
+	return min(len(g.procs), 2*runtime.NumCPU())
 }
 
-// look asks all processes of a group what they have seen.
-func (r *run) lookAt(g *group) error {
-	reports := make([]swarm.Report, len(g.procs))
-	usages := make([]work.Usage, len(g.procs))
-	var all errgroup.Group
-	for i, c := range g.procs {
-		all.Go(func() error {
-			var err1, err2 error
-			reports[i], err1 = work.Call[swarm.Report](c.Process, "report", work.None{})
-			usages[i], err2 = work.Call[work.Usage](c.Process, "usage", work.None{})
-			return errors.Join(err1, err2)
-		})
+// beginNext has the next process begin to open its clients.
+func (g *group) beginNext() error {
+	c := g.procs[g.begun]
+	g.begun++
+	c.report.Opening = c.n
+	part := g.spec
+	part.First, part.N = g.spec.First+c.first, c.n
+	part.Addrs = share(g.spec.Addrs, g.begun-1, len(g.procs))
+	part.Rate = g.spec.Rate * float64(c.n) / float64(g.spec.N)
+	_, err := work.Call[work.None](c.Process, "open", part)
+	return err
+}
+
+// share is the i-th of n shares of addresses, if they can be shared evenly: with many
+// gateways it is better that a process has to do with few of them.
+func share(addrs []string, i, n int) []string {
+	switch {
+	case len(addrs)%n == 0:
+		each := len(addrs) / n
+		return addrs[i*each : (i+1)*each]
+	case n%len(addrs) == 0:
+		return addrs[i%len(addrs) : i%len(addrs)+1]
 	}
-	if err := all.Wait(); err != nil {
+	return addrs
+}
+
+// lookAt asks all processes of a group what they have seen.
+func (r *run) lookAt(g *group) error { return r.lookAtSome(g, func(*clientProc) bool { return true }) }
+
+// lookAtSome asks those that are asked, and takes from others what they have said
+// last.
+func (r *run) lookAtSome(g *group, asked func(*clientProc) bool) error {
+	s := seen{
+		at: r.clock.Now(), latency: g.seen.latency, connects: g.seen.connects, interval: g.seen.interval,
+		Report: swarm.Report{Refused: map[string]int{}, Ended: map[string]int{}, MarkedEnded: map[string]int{}},
+	}
+	s.interval.Reset()
+	err := g.each(func(c *clientProc) (err error) {
+		c.report.Latency, c.report.Connects = nil, nil
+		if asked(c) {
+			var err1, err2 error
+			c.report, err1 = work.Call[swarm.Report](c.Process, "report", work.None{})
+			c.usage, err2 = work.Call[work.Usage](c.Process, "usage", work.None{})
+			err = errors.Join(err1, err2)
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
-	s := seen{at: r.clock.Now(), latency: g.seen.latency, connects: g.seen.connects, interval: g.seen.interval}
-	s.interval.Reset()
-	s.Report = swarm.Report{Refused: map[string]int{}, Ended: map[string]int{}, MarkedEnded: map[string]int{}}
-	for i, x := range reports {
-		if err := errors.Join(x.Latency.AddTo(s.interval), x.Connects.AddTo(s.connects)); err != nil {
+	for i, c := range g.procs {
+		if i >= g.begun {
+			c.report.Wanted, c.report.Opening = c.n, c.n
+		}
+		if c.report.Opening == 0 {
+			s.finished++
+		}
+		if err := errors.Join(c.report.Latency.AddTo(s.interval), c.report.Connects.AddTo(s.connects)); err != nil {
 			return err
 		}
-		s.add(x)
-		s.use = s.use.Add(usages[i])
-		s.each = append(s.each, usages[i].CPU)
+		s.add(c.report)
+		s.use = s.use.Add(c.usage)
+		s.each = append(s.each, c.usage.CPU)
 	}
 	s.latency.Merge(s.interval)
 	g.seen = s
@@ -180,26 +228,31 @@ func (r *run) lookAtAll() error {
 }
 
 // openAll opens the clients of a group and waits until all are in or were refused.
-func (r *run) openAll(g *group) error {
-	if err := g.begin(); err != nil {
-		return err
-	}
-	return r.awaitOpen(g, r.clock.Now())
-}
+func (r *run) openAll(g *group) error { return r.awaitOpen(g, r.clock.Now()) }
 
-// awaitOpen waits for clients that were begun to be opened, and says how they got in.
+const openPoll = 100 * time.Millisecond
+
+// awaitOpen has all processes open their clients, waits until that is done, and says
+// how they got in.
 func (r *run) awaitOpen(g *group, begun time.Duration) error {
-	for last := 0; ; {
-		if err := r.lookAt(g); err != nil {
+	for last, shown := 0, begun; ; {
+		for g.begun < len(g.procs) && g.begun-g.seen.finished < g.atOnce() {
+			if err := g.beginNext(); err != nil {
+				return err
+			}
+		}
+		if err := r.lookAtSome(g, func(c *clientProc) bool { return c.report.Opening > 0 }); err != nil {
 			return err
 		}
 		s := &g.seen
-		r.show.say("connecting %s of %s, %s/s", number(s.Open), number(s.Wanted), number(4*(s.Opened-last)))
-		last = s.Opened
+		if dt := (s.at - shown).Seconds(); dt >= 1 {
+			r.show.say("connecting %s of %s, %s/s", number(s.Open), number(s.Wanted), number(float64(s.Opened-last)/dt))
+			last, shown = s.Opened, s.at
+		}
 		if s.Opening == 0 {
 			break
 		}
-		if err := r.sleep(r.clock.Now() + 250*time.Millisecond); err != nil {
+		if err := r.sleep(r.clock.Now() + openPoll); err != nil {
 			return err
 		}
 	}

@@ -65,6 +65,9 @@ func (c *stormCmd) round(r *run, g *group) error {
 	if err := g.tell("drop", swarm.Drop{Again: true}); err != nil {
 		return err
 	}
+	if err := r.lookAt(g); err != nil {
+		return err
+	}
 	if err := r.awaitOpen(g, begun); err != nil {
 		return err
 	}

@@ -237,7 +237,7 @@ func (s *sending) note(o outcome, why string, took, late time.Duration, slept bo
 		r.Why[why]++
 	}
 	_ = s.answers.RecordValue(int64(max(took, 0))) // beyond the range: patience is within
-	if slept {
+	if slept && s.Rate > 0 {
 		_ = s.late.RecordValue(int64(max(late, 0)))
 	}
 }

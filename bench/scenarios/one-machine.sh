@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# one-machine.sh [SCENARIO...]: halley split over Redis and Kafka on this machine, clients
+# beside it, PAIRS times (3) each; all scenarios, or those that are named:
+#   connect storm fanout burst latency push imcloud slow crowd mixed floor lone
+#
+# To compare with another server of goim's protocol that runs already, name it: each run
+# of halley is then followed by one of it.
+#   OTHER=goim OTHER_WS=ws://127.0.0.1:3102/sub OTHER_REST=http://127.0.0.1:3111
+#   OTHER_PIDS=comet=123,logic=456,job=789   (for CPU and memory)
+# BENCH_REDIS and BENCH_KAFKA, as host:port, have halley use the same Redis and Kafka.
+#
+# SCALE=small makes runs that take a second or two, to see that they work.
+set -euo pipefail
+# shellcheck source=bench/scenarios/lib.sh
+source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+pairs=${PAIRS:-3}
+flags=() # of the gateway
+
+# Sizes, for all scenarios.
+many=15000 room=5000 total=20000 time=(--warm-up 3s -d 10s)
+if [ "${SCALE:-}" = small ]; then
+  many=300 room=100 total=500 time=(--warm-up 200ms -d 1s)
+fi
+
+# both LABEL COMMAND FLAG...: pairs of runs, halley's and the other's.
+both() {
+  local i own=("${ws[@]}") own_rest=("${rest[@]}") own_pids=("${server_pids[@]}")
+  for ((i = 0; i < pairs; i++)); do
+    measure "$@"
+    [ -n "${OTHER:-}" ] || continue
+    target=$OTHER ws=("$OTHER_WS") rest=("$OTHER_REST") server_pids=("${OTHER_PIDS:-}")
+    measure "$@"
+    target= ws=("${own[@]}") rest=("${own_rest[@]}") server_pids=("${own_pids[@]}")
+  done
+}
+
+run_connect() { both "$many" connect -n "$many" --room-size 100 --hold 10s; }
+run_storm() { both "$many" storm -n "$many"; }
+run_fanout() {
+  local r
+  for r in 20 100; do both "$r/s" fanout -n "$room" -r "$r" "${time[@]}"; done
+}
+run_latency() { both room latency -n "$room" -r 5 "${time[@]}"; }
+run_lone() { both lone latency -n 1 -r 20 "${time[@]}"; }
+run_push() {
+  both mids push -n 1000 --to mids --lanes 100 --total "$total"
+  both rooms push -n 1000 --to room --rooms 100 --lanes 100 --total "$total"
+}
+# im-cloud's own table: ab -c 500 -n 2000, 5000, 20000 and -c 1000 -n 20000.
+run_imcloud() {
+  local n
+  for n in 2000 5000 20000; do both "c500-n$n" push -n 1000 --to mids --lanes 500 --total "$n" --api im; done
+  both c1000-n20000 push -n 1000 --to mids --lanes 1000 --total 20000 --api im
+}
+run_slow() { both quarter-stalled latency -n "$many" --rooms 15 -r 30 --stalled 4 --rcvbuf 32768 "${time[@]}"; both nobody-stalled latency -n "$many" --rooms 15 -r 30 --rcvbuf 32768 "${time[@]}"; }
+run_crowd() { both crowd latency -n 100 -r 20 --crowd $((many - 1000)) "${time[@]}"; }
+run_mixed() { both mixed mixed -n "$room" --rooms 50 "${time[@]}"; }
+run_floor() { both floor floor -n "$room"; }
+
+all=(connect storm fanout latency lone push imcloud slow crowd mixed floor)
+for s in "$@"; do declare -F "run_$s" >/dev/null || die "no scenario $s; there are ${all[*]}"; done
+cluster 1 --gateway.max-connections 19000 "${flags[@]}"
+for s in "${@:-${all[@]}}"; do "run_$s"; done
+exit $failed
