@@ -40,11 +40,12 @@ var mayImport = map[string][]string{
 	"logic/rest": {"logic", "pkg/protocol", "pkg/push", "pkg/cluster", "pkg/auth", "pkg/spool"},
 	"job":        {"pkg/push", "pkg/cluster"},
 
-	"bench":        {"bench/swarm", "bench/pusher", "bench/floor", "bench/stamp", "bench/work", "pkg/protocol", "pkg/ws"},
+	"bench":        {"bench/swarm", "bench/pusher", "bench/floor", "bench/stamp", "bench/work", "bench/chart", "pkg/protocol", "pkg/ws"},
 	"bench/swarm":  {"bench/stamp", "bench/work", "pkg/protocol", "pkg/ws"},
 	"bench/pusher": {"bench/swarm", "bench/stamp", "bench/work"},
 	"bench/floor":  {"bench/stamp", "bench/work", "pkg/protocol", "pkg/ws"},
 	"bench/stamp":  {},
+	"bench/chart":  {},
 	"bench/work":   {},
 
 	"pkg/testkit":     {"pkg/protocol", "pkg/ws"},

@@ -22,6 +22,7 @@ type Cmd struct {
 	Push    pushCmd    `cmd:"" help:"REST calls, as many as the server takes or at a rate, each one delivered."`
 	Mixed   mixedCmd   `cmd:"" help:"All of that together, for long."`
 	Floor   floorCmd   `cmd:"" help:"What a push costs beside a bare loop of write(2)."`
+	Report  reportCmd  `cmd:"" help:"Results as tables and charts, to compare targets."`
 	Worker  workerCmd  `cmd:"" hidden:"" help:"A process of a run, which a coordinator starts and commands on stdin."`
 }
 
@@ -38,8 +39,11 @@ type scenario interface{ run(r *run) error }
 // Run runs the command of that name. The error of a run that was made and has failed
 // is ErrFailed: what is wrong was printed.
 func (c *Cmd) Run(ctx context.Context, name string, env Env) error {
-	if name == "worker" {
+	switch name {
+	case "worker":
 		return c.Worker.serve()
+	case "report":
+		return c.Report.show(env.Stdout)
 	}
 	s, opt := c.scenario(name)
 	if s == nil {

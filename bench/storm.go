@@ -80,7 +80,9 @@ func (c *stormCmd) round(r *run, g *group) error {
 	return nil
 }
 
-// median of a list that has something in it; of an even number, the upper one.
+// median of a list that has something in it.
 func median(list []float64) float64 {
-	return slices.Sorted(slices.Values(list))[len(list)/2]
+	sorted := slices.Sorted(slices.Values(list))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }

@@ -108,17 +108,36 @@ func (p Percentiles) String() string {
 	if p.Count == 0 {
 		return "–"
 	}
-	text := fmt.Sprintf("p50 %s  p90 %s", ms(p.P50), ms(p.P90))
+	var parts []string
+	for _, q := range p.supported() {
+		parts = append(parts, q.name+" "+ms(q.value))
+	}
+	return strings.Join(parts, "  ")
+}
+
+// percentile is one of Percentiles.
+type percentile struct {
+	name  string
+	part  float64 // of all values, that are not above it
+	value float64
+}
+
+const enoughForP99 = 100
+
+// supported are those of which there are enough values that they say something.
+func (p Percentiles) supported() (list []percentile) {
 	for _, q := range []struct {
-		name  string
-		least int64 // so many values, or it says nothing
-		value float64
-	}{{"p99", 100, p.P99}, {"p99.9", 1000, p.P999}, {"p99.99", 10_000, p.P9999}} {
+		percentile
+		least int64
+	}{
+		{percentile{"p50", 0.5, p.P50}, 1}, {percentile{"p90", 0.9, p.P90}, 1}, {percentile{"p99", 0.99, p.P99}, enoughForP99},
+		{percentile{"p99.9", 0.999, p.P999}, 1000}, {percentile{"p99.99", 0.9999, p.P9999}, 10_000}, {percentile{"max", 1, p.Max}, 1},
+	} {
 		if p.Count >= q.least {
-			text += fmt.Sprintf("  %s %s", q.name, ms(q.value))
+			list = append(list, q.percentile)
 		}
 	}
-	return text + "  max " + ms(p.Max)
+	return list
 }
 
 func offered(x float64) string {
