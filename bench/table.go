@@ -17,6 +17,9 @@ func (r *Result) print(out io.Writer) error {
 	}
 	row(r.Scenario+" "+r.Target, "%s  %s clients of %d processes, %s to a room", strings.Join(short(r.Clients.Addresses), " "),
 		number(r.Clients.Connections), r.Clients.Processes, number(r.Clients.RoomSize))
+	if e := r.Clients.ClockError; e > 0 {
+		row("clocks", "of the machines agree within %s", ms(e/1e3))
+	}
 	if c := r.Connect; c != nil {
 		row("connected", "in %.1f s, %s/s  %s", c.Seconds, number(c.PerSecond), c.Latency)
 	}
