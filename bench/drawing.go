@@ -24,7 +24,7 @@ type drawer struct {
 }
 
 // svg is a kind of chart.
-type svg interface{ SVG() ([]byte, error) }
+type svg interface{ SVG() []byte }
 
 // draw draws all charts of a report.
 func (rep *report) draw(dir string) (err error) {
@@ -47,10 +47,6 @@ func (rep *report) draw(dir string) (err error) {
 
 // write writes a chart to a file named by words.
 func (d *drawer) write(title string, c svg, words ...string) (f chartFile, err error) {
-	text, err := c.SVG()
-	if err != nil {
-		return f, fmt.Errorf("draw %s: %w", title, err)
-	}
 	base := fileName(words...)
 	name := base
 	for i := 2; d.taken[name]; i++ {
@@ -58,7 +54,7 @@ func (d *drawer) write(title string, c svg, words ...string) (f chartFile, err e
 	}
 	d.taken[name] = true
 	file := filepath.Join(d.dir, name+".svg")
-	if err := os.WriteFile(file, text, 0o644); err != nil {
+	if err := os.WriteFile(file, c.SVG(), 0o644); err != nil {
 		return f, err
 	}
 	return chartFile{title, (&url.URL{Path: filepath.ToSlash(file)}).String()}, nil
@@ -73,23 +69,34 @@ func fileName(words ...string) string {
 	return strings.Join(parts, "-")
 }
 
-// barCharts are the rows that are drawn as bars.
-var barCharts = []struct{ row, title, unit, file string }{
-	{"connects/s", "clients that get in", "connects per second", "connects"},
-	{"reconnects/s median", "clients that come back", "connects per second", "reconnects"},
-	{"accepted/s", "pushes accepted", "pushes per second", "accepted"},
-	{"delivered/s", "messages delivered", "messages per second", "delivered"},
-	{"all servers: messages per CPU-second", "messages to a second of the servers' CPU", "messages per CPU-second", "per-cpu"},
-	{"all servers: cores", "CPU of the servers", "cores", "cores"},
-	{"all servers: resident, MB", "memory of the servers", "MB resident", "memory"},
-	{"all servers: bytes per connection", "memory of the servers", "bytes per connection", "memory-per-connection"},
-	{"server µs/write", "CPU of a write", "µs of the server", "write"},
+// barChart is a row that is drawn as bars.
+type barChart struct{ row, title, unit, file string }
+
+// rates are how fast scenarios are, where that is not the messages delivered.
+var rates = map[string]barChart{
+	"connect": {"connects/s", "clients that get in", "connects per second", "connects"},
+	"storm":   {"reconnects/s median", "clients that come back", "connects per second", "reconnects"},
+	"push":    {"accepted/s", "pushes accepted", "pushes per second", "accepted"},
+	"floor":   {"server µs/write", "CPU of a write", "µs of the server", "write"},
+}
+
+// barCharts are a scenario's, a few: all else is in the tables.
+func barCharts(scenario string) []barChart {
+	rate, ok := rates[scenario]
+	if !ok {
+		rate = barChart{"delivered/s", "messages delivered", "messages per second", "delivered"}
+	}
+	return []barChart{
+		rate,
+		{"all servers: messages per CPU-second", "messages to a second of the servers' CPU", "messages per CPU-second", "per-cpu"},
+		{"all servers: bytes per connection", "memory of the servers", "bytes per connection", "memory-per-connection"},
+	}
 }
 
 // bars draws the main rows of a scenario: the parts beside each other, in each a bar
 // for every target.
 func (d *drawer) bars(s *section) (files []chartFile, err error) {
-	for _, x := range barCharts {
+	for _, x := range barCharts(s.scenario) {
 		parts := slices.DeleteFunc(slices.Clone(s.parts), func(p *part) bool { return p.row(x.row) == nil })
 		if len(parts) == 0 {
 			continue
@@ -141,7 +148,7 @@ func (p *part) row(name string) *row {
 
 // lines draws the distributions and the time series of a part.
 func (d *drawer) lines(p *part) (files []chartFile, err error) {
-	for _, c := range append(d.distributions(p), d.timeSeries(p)...) {
+	for _, c := range append(d.distributions(p), d.overTime(p)) {
 		if !anyPoint(c.Series) {
 			continue
 		}
@@ -176,17 +183,20 @@ func anyPoint(list []chart.Series) bool {
 }
 
 // distributions are latencies by percentile: of a target's runs the median, with
-// whiskers.
+// whiskers. Times to get in and of answers are drawn where they are what it is about.
 func (d *drawer) distributions(p *part) (list []lineChart) {
 	for _, x := range []struct {
 		title, file string
+		scenarios   []string // nil is all
 		of          func(*Result) Percentiles
 	}{
-		{"time from due to delivered", "latency", func(r *Result) Percentiles { return delivered(r.Deliver) }},
-		{"time from due to delivered, the crowd", "crowd-latency", func(r *Result) Percentiles { return delivered(r.Crowd) }},
-		{"time until a push is answered", "answer-time", answers},
-		{"time to get in", "connect-time", func(r *Result) Percentiles { return connects(r.Connect) }},
+		{"time from due to delivered", "latency", nil, func(r *Result) Percentiles { return delivered(r.Deliver) }},
+		{"time until a push is answered", "answer-time", []string{"push"}, answers},
+		{"time to get in", "connect-time", []string{"connect", "storm"}, func(r *Result) Percentiles { return connects(r.Connect) }},
 	} {
+		if x.scenarios != nil && !slices.Contains(x.scenarios, p.scenario) {
+			continue
+		}
 		c := &chart.Lines{
 			Title: p.title() + ": " + x.title + ", by percentile",
 			X:     chart.Axis{Label: "percentile", Ticks: nines()}, Y: chart.Axis{Label: "ms", Log: true},
@@ -255,35 +265,24 @@ func distribution(runs []*Result, of func(*Result) Percentiles) (points []chart.
 	return points
 }
 
-// timeSeries are what runs have shown second by second, a line for each run.
-func (d *drawer) timeSeries(p *part) (list []lineChart) {
-	for _, x := range []struct {
-		title, unit, file string
-		log               bool
-		of                func(Point) float64
-	}{
-		{"messages delivered", "messages per second", "messages-over-time", false, func(s Point) float64 { return s.PerSecond }},
-		{"p99 of the time from due to delivered", "ms", "p99-over-time", true, func(s Point) float64 { return s.P99 }},
-		{"CPU of the servers", "cores", "cores-over-time", false, func(s Point) float64 { return s.Cores }},
-	} {
-		c := &chart.Lines{
-			Title: p.title() + ": " + x.title + ", over time",
-			X:     chart.Axis{Label: "seconds since measuring began"}, Y: chart.Axis{Label: x.unit, Log: x.log},
-		}
-		for _, target := range p.targets {
-			s := chart.Series{Name: p.runsOf(target), Look: slices.Index(d.targets, target)}
-			for _, r := range p.runs[target] {
-				var line []chart.Point
-				for _, at := range r.Series {
-					line = append(line, chart.Point{X: at.Second, Y: x.of(at)})
-				}
-				s.Lines = append(s.Lines, line)
-			}
-			c.Series = append(c.Series, s)
-		}
-		list = append(list, lineChart{c, x.file})
+// overTime is the p99 of latencies second by second, a line for each run.
+func (d *drawer) overTime(p *part) lineChart {
+	c := &chart.Lines{
+		Title: p.title() + ": p99 of the time from due to delivered, over time",
+		X:     chart.Axis{Label: "seconds since measuring began"}, Y: chart.Axis{Label: "ms", Log: true},
 	}
-	return list
+	for _, target := range p.targets {
+		s := chart.Series{Name: p.runsOf(target), Look: slices.Index(d.targets, target)}
+		for _, r := range p.runs[target] {
+			var line []chart.Point
+			for _, at := range r.Series {
+				line = append(line, chart.Point{X: at.Second, Y: at.P99})
+			}
+			s.Lines = append(s.Lines, line)
+		}
+		c.Series = append(c.Series, s)
+	}
+	return lineChart{c, "p99-over-time"}
 }
 
 // runsOf is a target's entry in a legend.

@@ -60,7 +60,8 @@ func (rep *report) printHeader(out io.Writer) {
 	fmt.Fprint(out, "\nA cell is the median of a target's runs, with the least and the most of so many. Ratios are of pairs: a\n"+
 		"target's first run with the other's first, and so on; the median, with the least and the most.\n"+
 		"Of \"halley / goim\" 2.00 says that halley's figure was twice goim's. Faults are sums.\n")
-	fmt.Fprint(out, "\nCommands, each once; the files of `--json` are left out, PID stands for numbers of processes:\n\n")
+	fmt.Fprint(out, "\nCommands, each once; the files of `--json` are left out, PID stands for numbers of processes, … for more\n"+
+		"of the same:\n\n")
 	printFenced(out, "sh", commands)
 }
 
@@ -73,29 +74,63 @@ func (m Machine) String() string {
 func command(args []string) string {
 	words := []string{"halley"}
 	for i := 0; i < len(args); i++ {
-		switch a := args[i]; {
-		case a == "--json":
-			i++
+		flag, value, ok := strings.Cut(args[i], "=")
+		show := flagValues[flag]
+		switch {
+		case show == nil:
+			words = append(words, quote(args[i]))
 			continue
-		case strings.HasPrefix(a, "--json="):
-			continue
-		case a == "--server-pid" && i+1 < len(args):
+		case ok:
+			flag += "="
+		case i+1 < len(args):
 			i++
-			words = append(words, a, withoutPids(args[i]))
-		case strings.HasPrefix(a, "--server-pid="):
-			words = append(words, withoutPids(a))
-		default:
-			words = append(words, quote(a))
+			flag, value = flag+" ", args[i]
+		}
+		if text := show(value); text != "" {
+			words = append(words, flag+text)
 		}
 	}
 	return strings.Join(words, " ")
 }
 
+// flagValues are the flags that are shown otherwise than they were given; empty is not
+// at all.
+var flagValues = map[string]func(string) string{
+	"--json":       func(string) string { return "" },
+	"--addr":       few,
+	"--rest":       few,
+	"--server-pid": pids,
+}
+
+// many is how long a list is that is shortened: those of many servers differ by their
+// ports, which are others each time.
+const many = 4
+
+// few is a list, or its first if it is long.
+func few(s string) string {
+	if first, _, _ := strings.Cut(s, ","); strings.Count(s, ",") >= many-1 {
+		return quote(first) + ",…"
+	}
+	return quote(s)
+}
+
+// pids is a list of NAME=PID without the numbers, and if it is long each name once.
+func pids(s string) string {
+	s = pid.ReplaceAllString(s, "${1}PID")
+	list := strings.Split(s, ",")
+	if len(list) < many {
+		return quote(s)
+	}
+	var names []string
+	for _, x := range list {
+		names = addNew(names, x)
+	}
+	return quote(strings.Join(names, ",")) + ",…"
+}
+
 var digits = regexp.MustCompile(`\b\d[\d.,]*`)
 
 var pid = regexp.MustCompile(`(^|[=,])\d+\b`)
-
-func withoutPids(s string) string { return quote(pid.ReplaceAllString(s, "${1}PID")) }
 
 var plainWord = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
 

@@ -27,7 +27,7 @@ func sampleRun(target string, n int, perSecond float64) *Result {
 		Connect: &Connect{PerSecond: 1000, Latency: Percentiles{Count: 500, P50: 1, P90: 2, P99: 3, Max: 4}},
 		Flows:   []Flow{{Name: "pushes", Offered: 50, Sent: 500, Accepted: 500, PerSecond: 50, Answer: Percentiles{Count: 50, P50: 5, P90: 6, Max: 7}}},
 		Deliver: &Deliver{Messages: 1000, PerSecond: perSecond, Latency: Percentiles{Count: 1000, P50: 10, P90: 20, P99: 30, P999: 40, Max: 60}},
-		Servers: []Server{{Name: "all", CPU: 2, Cores: 0.5, PerCPU: 500, PerWrite: 2, Memory: Memory{RSS: 30e6}}},
+		Servers: []Server{{Name: "all", CPU: 2, Cores: 0.5, PerCPU: 500, PerWrite: 2, Memory: Memory{RSS: 30e6}, PerConn: 800}},
 		Series:  []Point{{Second: 1, PerSecond: perSecond, P99: 30, Cores: 0.5}, {Second: 2, PerSecond: perSecond, P99: 20, Cores: 0.4}},
 	}
 }
@@ -191,6 +191,47 @@ func TestReportHeader(t *testing.T) {
 	}
 }
 
+// What servers are called and where they listen may differ each time.
+func TestReportCommandsAreShort(t *testing.T) {
+	f := func(want string, args ...string) {
+		t.Helper()
+		if got := command(args); got != "halley "+want {
+			t.Errorf("%q is %q, want %q", args, got, want)
+		}
+	}
+	f("push --addr tcp://a:1,tcp://b:2,tcp://c:3 -n 5", "push", "--addr", "tcp://a:1,tcp://b:2,tcp://c:3", "-n", "5")
+	f("push --addr tcp://a:1,…", "push", "--addr", "tcp://a:1,tcp://b:2,tcp://c:3,tcp://d:4")
+	f("push --addr=tcp://a:1,… --rest=http://a:1,…", "push", "--addr=tcp://a:1,b,c,d", "--json=x", "--rest=http://a:1,b,c,d,e")
+	f("push --server-pid logic=PID,gateway=PID,…", "push", "--server-pid", "logic=1,gateway=2,gateway=3,gateway=4", "--json", "x")
+	f("push --server-pid=all=PID,PID", "push", "--server-pid=all=7,8")
+	f("push --label a,b,c,d,e", "push", "--label", "a,b,c,d,e")
+}
+
+// Where it is about getting in or about answers, their times are drawn.
+func TestReportChartsOfScenarios(t *testing.T) {
+	f := func(scenario string, want ...string) {
+		t.Helper()
+		r := sampleRun("halley", 1, 100)
+		r.Scenario, r.Figures = scenario, map[string]float64{"reconnects/s median": 7}
+		dir := t.TempDir()
+		if err := newReport([]*Result{r}).draw(dir); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		charts, _ := filepath.Glob(dir + "/*")
+		for _, name := range charts {
+			got = append(got, strings.TrimSuffix(strings.TrimPrefix(filepath.Base(name), scenario+"-"), ".svg"))
+		}
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: charts %q, want %q", scenario, got, want)
+		}
+	}
+	f("latency", "delivered", "latency", "memory-per-connection", "p99-over-time", "per-cpu")
+	f("push", "accepted", "answer-time", "latency", "memory-per-connection", "p99-over-time", "per-cpu")
+	f("connect", "connect-time", "connects", "latency", "memory-per-connection", "p99-over-time", "per-cpu")
+	f("storm", "connect-time", "latency", "memory-per-connection", "p99-over-time", "per-cpu", "reconnects")
+}
+
 // writeRuns writes results into a new directory.
 func writeRuns(t *testing.T, runs ...*Result) string {
 	t.Helper()
@@ -282,12 +323,13 @@ func TestReportChartsAreTheSameEachTime(t *testing.T) {
 		}
 	}
 	f("fanout-latency.svg", "fanout: time from due to delivered, by percentile", "percentile", "ms", "99.99 %", "halley (2 runs)", "goim & co <1> (1 run)")
-	f("fanout-messages-over-time.svg", "fanout: messages delivered, over time", "seconds since measuring began", "messages per second")
-	f("fanout-p99-over-time.svg", "ms", "goim (1 run)")
-	f("fanout-cores-over-time.svg", "cores")
+	f("fanout-p99-over-time.svg", "fanout: p99 of the time from due to delivered, over time", "seconds since measuring began", "ms", "goim (1 run)")
 	f("fanout-delivered.svg", "fanout: messages delivered", "messages per second", "halley", "110")
 	f("fanout-per-cpu.svg", "messages per CPU-second")
-	f("fanout-memory.svg", "MB resident")
+	f("fanout-memory-per-connection.svg", "bytes per connection")
+	if len(before) != 1+5 {
+		t.Errorf("%d charts, want 5", len(before)-1)
+	}
 }
 
 // svgTexts are the texts of an SVG, a line each; it must be XML.

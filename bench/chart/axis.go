@@ -4,8 +4,6 @@ import (
 	"math"
 	"strconv"
 	"strings"
-
-	"gonum.org/v1/plot/vg"
 )
 
 // Axis says what is along a side of a chart. Without Log it begins at zero.
@@ -25,7 +23,7 @@ type Tick struct {
 type scale struct {
 	log      bool
 	min, max float64
-	from, to vg.Length
+	from, to float64
 	ticks    []Tick
 }
 
@@ -44,12 +42,12 @@ func newScale(a Axis, low, high float64) scale {
 	return s
 }
 
-func (s scale) at(v float64) vg.Length {
+func (s scale) at(v float64) float64 {
 	part := (v - s.min) / (s.max - s.min)
 	if s.log {
 		part = math.Log(v/s.min) / math.Log(s.max/s.min)
 	}
-	return s.from + vg.Length(part)*(s.to-s.from)
+	return s.from + part*(s.to-s.from)
 }
 
 // linearTicks are round numbers from zero to high or a little more: four to ten steps.

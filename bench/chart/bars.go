@@ -1,12 +1,6 @@
 package chart
 
-import (
-	"image/color"
-	"strings"
-
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
-)
+import "strings"
 
 // Bars is a bar chart: groups of bars, in each one of every series.
 type Bars struct {
@@ -36,12 +30,12 @@ const (
 )
 
 // SVG draws the chart. It needs at least one bar.
-func (b *Bars) SVG() ([]byte, error) {
+func (b *Bars) SVG() []byte {
 	c := newCanvas()
 	var legend []entry
 	high := 0.0
 	for _, s := range b.Series {
-		legend = append(legend, entry{s.Name, func(at vg.Point) { c.bar(lookOf(s.Look), at.X, at.Y-4, at.X+sample, at.Y+4) }})
+		legend = append(legend, entry{s.Name, func(at point) { c.bar(lookOf(s.Look), at.x, at.y-4, at.x+sample, at.y+4) }})
 		for _, x := range s.Bars {
 			high = max(high, x.Y, x.High)
 		}
@@ -50,83 +44,52 @@ func (b *Bars) SVG() ([]byte, error) {
 	f := c.newFrame(b.Title, legend, scale{}, newScale(b.Y, 0, high*room), (groupLines-1)*tickSize)
 	f.yAxis(b.Y.Label)
 	f.xAxis("", nil)
-	slot := (f.x.to - f.x.from) / vg.Length(len(b.Groups))
+	slot := (f.x.to - f.x.from) / float64(len(b.Groups))
 	for i, name := range b.Groups {
-		middle := f.x.from + (vg.Length(i)+0.5)*slot
-		f.group(name, middle, slot)
-		b.drawGroup(f, i, middle, slot)
+		centre := f.x.from + (float64(i)+0.5)*slot
+		f.group(name, centre, slot)
+		b.drawGroup(f, i, centre, slot)
 	}
 	return c.bytes()
 }
 
 // drawGroup draws the bars of group i.
-func (b *Bars) drawGroup(f *frame, i int, middle, slot vg.Length) {
-	n := vg.Length(len(b.Series))
+func (b *Bars) drawGroup(f *frame, i int, centre, slot float64) {
+	n := float64(len(b.Series))
 	each := min(widestBar, slot*0.8/n)
 	for j, s := range b.Series {
 		bar := s.Bars[i]
 		if bar.Label == "" {
 			continue
 		}
-		x, top := middle+(vg.Length(j)-n/2)*each, f.y.at(bar.Y)
-		f.bar(lookOf(s.Look), x+each*0.04, f.y.from, x+each*0.96, top)
+		x, top := centre+(float64(j)-n/2)*each, f.y.at(bar.Y)
+		f.bar(lookOf(s.Look), x+each*0.04, top, x+each*0.96, f.y.from)
 		if bar.Low != bar.High {
-			for _, st := range []draw.LineStyle{{Color: color.White, Width: 2.5}, {Color: ink, Width: 1}} { // seen on any colour
+			for _, st := range []stroke{{color: white, width: 2.5}, {color: ink, width: 1}} { // seen on any colour
 				f.whisker(st, x+each/2, f.y.at(bar.Low), f.y.at(bar.High))
 			}
-			top = max(top, f.y.at(bar.High))
+			top = min(top, f.y.at(bar.High))
 		}
-		st := style(tickSize, draw.XCenter, draw.YBottom)
-		if st.Width(bar.Label) <= each { // else it would cover its neighbour's
-			f.write(st, x+each/2, top+2, bar.Label)
+		st := style{size: tickSize, anchor: middle, below: bottomThere}
+		if st.width(bar.Label) <= each { // else it would cover its neighbour's
+			f.write(st, point{x + each/2, top - 2}, bar.Label)
 		}
 	}
-}
-
-// bar draws a bar: hatched ones are lighter, with lines over them.
-func (c *canvas) bar(l look, x0, y0, x1, y1 vg.Length) {
-	fill := l.color
-	if l.hatch != 0 {
-		fill = lighter(fill)
-	}
-	area := box(x0, y0, x1, y1)
-	c.FillPolygon(fill, area)
-	if l.hatch != 0 {
-		c.hatch(l, x0, y0, x1, y1)
-	}
-	c.StrokeLines(l.solid(1), append(area, area[0]))
-}
-
-// hatch draws parallel lines over a box.
-func (c *canvas) hatch(l look, x0, y0, x1, y1 vg.Length) {
-	const apart = 5
-	rise := vg.Length(l.hatch) * (x1 - x0)
-	step := apart * vg.Length(max(1, l.hatch, -l.hatch))
-	within := draw.Canvas{Canvas: c.Canvas.Canvas, Rectangle: vg.Rectangle{Min: vg.Point{X: x0, Y: y0}, Max: vg.Point{X: x1, Y: y1}}}
-	for y := y0 - max(rise, 0); y < y1-min(rise, 0); y += step {
-		c.StrokeLines(l.solid(0.75), within.ClipLinesXY([]vg.Point{{X: x0, Y: y}, {X: x1, Y: y + rise}})...)
-	}
-}
-
-// lighter is c mixed with two parts of white.
-func lighter(c color.RGBA) color.RGBA {
-	mix := func(x uint8) uint8 { return uint8((int(x) + 2*0xff) / 3) }
-	return color.RGBA{mix(c.R), mix(c.G), mix(c.B), c.A}
 }
 
 // group writes the name of a group below it, in two lines if it must be.
-func (f *frame) group(name string, middle, slot vg.Length) {
-	st := style(tickSize, draw.XCenter, draw.YTop)
+func (f *frame) group(name string, centre, slot float64) {
+	st := style{size: tickSize, anchor: middle, below: topThere}
 	room := slot * 0.95
 	lines := []string{name}
-	if words := strings.Fields(name); st.Width(name) > room && len(words) > 1 {
+	if words := strings.Fields(name); st.width(name) > room && len(words) > 1 {
 		n := 1
-		for n < len(words)-1 && st.Width(strings.Join(words[:n+1], " ")) <= room {
+		for n < len(words)-1 && st.width(strings.Join(words[:n+1], " ")) <= room {
 			n++
 		}
 		lines = []string{strings.Join(words[:n], " "), strings.Join(words[n:], " ")}
 	}
 	for i, line := range lines {
-		f.write(st, middle, f.y.from-gap-vg.Length(i)*(tickSize+1), fit(line, st, room))
+		f.write(st, point{centre, f.y.from + gap + float64(i)*(tickSize+1)}, st.fit(line, room))
 	}
 }

@@ -2,156 +2,128 @@ package chart
 
 import (
 	"bytes"
+	"encoding/xml"
 	"fmt"
-	"image/color"
-	"sync"
-
-	xfont "golang.org/x/image/font"
-	"golang.org/x/image/font/gofont/gobold"
-	"golang.org/x/image/font/gofont/goregular"
-	"golang.org/x/image/font/opentype"
-	"gonum.org/v1/plot/font"
-	"gonum.org/v1/plot/text"
-	"gonum.org/v1/plot/vg"
-	"gonum.org/v1/plot/vg/draw"
-	"gonum.org/v1/plot/vg/vgsvg"
 )
 
 // The size in points, of which there are 3 to 4 pixels.
-const (
-	width, height = 600, 337.5
+const width, height = 600, 337.5
 
-	titleSize = 11
-	labelSize = 9
-	tickSize  = 8
+// canvas is an SVG that grows. Lengths are points, y grows downwards. All numbers
+// have the same decimals, so that the same chart is the same bytes.
+type canvas struct{ svg bytes.Buffer }
+
+type point struct{ x, y float64 }
+
+// rgb is a colour as 0xRRGGBB.
+type rgb uint32
+
+const (
+	white rgb = 0xffffff
+	ink   rgb = 0x222222
+	grey  rgb = 0x666666
+	grid  rgb = 0xdddddd
+	none  rgb = 1 << 24
 )
 
-// The fonts that text is measured by are Go's, because package text has them already.
-// Who looks has others: Helvetica and Arial are a little narrower, so that what was
-// measured to fit does.
-const (
-	measuredFamily = "font-family:Go;"
-	shownFamily    = "font-family:Helvetica,Arial,'Liberation Sans',sans-serif;"
-)
-
-// fonts are parsed when the first chart is drawn, not when a process starts.
-var fonts = sync.OnceValue(func() *font.Cache {
-	face := func(weight xfont.Weight, ttf []byte) font.Face {
-		f, err := opentype.Parse(ttf)
-		if err != nil {
-			panic("BUG: " + err.Error()) // it is compiled in
-		}
-		return font.Face{Font: font.Font{Typeface: "Go", Weight: weight}, Face: f}
+func (c rgb) String() string {
+	if c == none {
+		return "none"
 	}
-	return font.NewCache(font.Collection{face(xfont.WeightNormal, goregular.TTF), face(xfont.WeightBold, gobold.TTF)})
-})
-
-// canvas is what a chart is drawn on. Lengths are points, y grows upwards.
-type canvas struct {
-	draw.Canvas
-	svg *vgsvg.Canvas
+	return fmt.Sprintf("#%06x", uint32(c))
 }
 
+// lighter is c mixed with two parts of white.
+func (c rgb) lighter() (mixed rgb) {
+	for shift := 0; shift < 24; shift += 8 {
+		mixed |= ((c>>shift&0xff + 2*0xff) / 3) << shift
+	}
+	return mixed
+}
+
+// stroke is how a line is drawn.
+type stroke struct {
+	color  rgb
+	width  float64
+	dashes string // lengths of lines and gaps; empty is a line without gaps
+}
+
+func (s stroke) String() string {
+	text := fmt.Sprintf(`stroke="%v" stroke-width="%.2f"`, s.color, s.width)
+	if s.dashes != "" {
+		text += ` stroke-dasharray="` + s.dashes + `"`
+	}
+	return text
+}
+
+// newCanvas begins an SVG. Text is measured by the widths of the fonts named here.
 func newCanvas() *canvas {
-	svg := vgsvg.New(width, height)
-	c := &canvas{draw.New(svg), svg}
-	c.FillPolygon(color.White, box(0, 0, width, height))
+	c := &canvas{}
+	c.add(`<svg xmlns="http://www.w3.org/2000/svg" width="%.0f" height="%.0f" viewBox="0 0 %v %v" font-family="Helvetica,Arial,'Liberation Sans',sans-serif">`,
+		width/0.75, height/0.75, width, height)
+	c.rect(white, 0, 0, width, height)
 	return c
 }
 
-// bytes is the SVG.
-func (c *canvas) bytes() ([]byte, error) {
+// bytes is the SVG. Nothing can be drawn any more.
+func (c *canvas) bytes() []byte {
+	c.add("</svg>")
+	return c.svg.Bytes()
+}
+
+// add adds an element, or its beginning or end.
+func (c *canvas) add(format string, args ...any) {
+	fmt.Fprintf(&c.svg, format+"\n", args...)
+}
+
+func (c *canvas) rect(fill rgb, x, y, w, h float64) {
+	c.add(`<rect x="%.2f" y="%.2f" width="%.2f" height="%.2f" fill="%v"/>`, x, y, w, h, fill)
+}
+
+func (c *canvas) line(s stroke, from, to point) {
+	c.add(`<line x1="%.2f" y1="%.2f" x2="%.2f" y2="%.2f" %v/>`, from.x, from.y, to.x, to.y, s)
+}
+
+// path is a line through points.
+func (c *canvas) path(s stroke, points []point) {
+	c.add(`<polyline points="%s" fill="none" stroke-linejoin="round" %v/>`, pairs(points), s)
+}
+
+func (c *canvas) polygon(fill rgb, s stroke, points ...point) {
+	c.add(`<polygon points="%s" fill="%v" %v/>`, pairs(points), fill, s)
+}
+
+func (c *canvas) circle(fill rgb, s stroke, at point, radius float64) {
+	c.add(`<circle cx="%.2f" cy="%.2f" r="%.2f" fill="%v" %v/>`, at.x, at.y, radius, fill, s)
+}
+
+func pairs(points []point) string {
+	var b []byte
+	for i, p := range points {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = fmt.Appendf(b, "%.2f,%.2f", p.x, p.y)
+	}
+	return string(b)
+}
+
+// write writes s at a point.
+func (c *canvas) write(st style, at point, s string) {
+	how := fmt.Sprintf(`font-size="%v" text-anchor="%s" fill="%v"`, st.size, st.anchor, ink)
+	if st.bold {
+		how += ` font-weight="bold"`
+	}
+	baseline := at.y + st.below*st.size
+	if st.upwards {
+		how += fmt.Sprintf(` transform="rotate(-90 %.2f %.2f)"`, at.x, at.y)
+	}
+	c.add(`<text x="%.2f" y="%.2f" %s>%s</text>`, at.x, baseline, how, escaped(s))
+}
+
+// escaped also replaces what no XML may have.
+func escaped(s string) string {
 	var b bytes.Buffer
-	if _, err := c.svg.WriteTo(&b); err != nil {
-		return nil, fmt.Errorf("write SVG: %w", err)
-	}
-	return bytes.ReplaceAll(b.Bytes(), []byte(measuredFamily), []byte(shownFamily)), nil
-}
-
-func box(x0, y0, x1, y1 vg.Length) []vg.Point {
-	return []vg.Point{{X: x0, Y: y0}, {X: x1, Y: y0}, {X: x1, Y: y1}, {X: x0, Y: y1}}
-}
-
-var (
-	ink  = color.Gray{Y: 0x22}
-	grey = color.Gray{Y: 0x66}
-	grid = color.Gray{Y: 0xdd}
-)
-
-// style is text of that size: x and y say which part of it is at the point where it
-// is drawn.
-func style(size vg.Length, x text.XAlignment, y text.YAlignment) text.Style {
-	return text.Style{
-		Color: ink, Font: font.Font{Typeface: "Go", Size: size}, XAlign: x, YAlign: y, Handler: text.Plain{Fonts: fonts()},
-	}
-}
-
-// write writes text. What is centred at a height is lifted a little: the room below
-// the letters counts, but most have nothing there.
-func (c *canvas) write(st text.Style, x, y vg.Length, s string) {
-	if st.YAlign == draw.YCenter {
-		y += st.Font.Size / 8
-	}
-	c.FillText(st, vg.Point{X: x, Y: y}, s)
-}
-
-func titleStyle() text.Style {
-	s := style(titleSize, draw.XLeft, draw.YTop)
-	s.Font.Weight = xfont.WeightBold
-	return s
-}
-
-// fit is s, cut so that it is no wider than w.
-func fit(s string, st text.Style, w vg.Length) string {
-	if st.Width(s) <= w {
-		return s
-	}
-	r := []rune(s)
-	for len(r) > 1 && st.Width(string(r)+"…") > w {
-		r = r[:len(r)-1]
-	}
-	return string(r) + "…"
-}
-
-// look is how a series is drawn. Colours are those of Okabe and Ito, which most people
-// can tell apart; yellow is left out, for nobody sees it on white.
-type look struct {
-	color  color.RGBA
-	dashes []vg.Length
-	glyph  draw.GlyphDrawer
-	hatch  float64 // slope of the lines over a bar; 0 is none
-}
-
-var looks = []look{
-	{color.RGBA{0x00, 0x72, 0xb2, 0xff}, nil, draw.CircleGlyph{}, 0},
-	{color.RGBA{0xd5, 0x5e, 0x00, 0xff}, []vg.Length{5, 2.5}, draw.BoxGlyph{}, 1},
-	{color.RGBA{0x00, 0x9e, 0x73, 0xff}, []vg.Length{1.5, 2}, draw.PyramidGlyph{}, -1},
-	{color.RGBA{0xcc, 0x79, 0xa7, 0xff}, []vg.Length{7, 2, 1.5, 2}, draw.RingGlyph{}, 3},
-	{color.RGBA{0x56, 0xb4, 0xe9, 0xff}, []vg.Length{10, 3}, draw.SquareGlyph{}, -3},
-	{color.RGBA{0xe6, 0x9f, 0x00, 0xff}, []vg.Length{3, 1.5}, draw.TriangleGlyph{}, 0.4},
-	{color.RGBA{0x22, 0x22, 0x22, 0xff}, []vg.Length{7, 2, 1.5, 2, 1.5, 2}, draw.CrossGlyph{}, -0.4},
-}
-
-// lookOf is the look of that number. The eighth is the first again.
-func lookOf(i int) look { return looks[i%len(looks)] }
-
-func (l look) line(width vg.Length) draw.LineStyle {
-	return draw.LineStyle{Color: l.color, Width: width, Dashes: l.dashes}
-}
-
-// solid is for what is too short to have dashes.
-func (l look) solid(width vg.Length) draw.LineStyle {
-	return draw.LineStyle{Color: l.color, Width: width}
-}
-
-func (c *canvas) marker(l look, at vg.Point) {
-	c.DrawGlyphNoClip(draw.GlyphStyle{Color: l.color, Radius: 2.6, Shape: l.glyph}, at)
-}
-
-// whisker is a line from low to high with a bar at each end.
-func (c *canvas) whisker(st draw.LineStyle, x, low, high vg.Length) {
-	const half = 3
-	c.StrokeLine2(st, x, low, x, high)
-	c.StrokeLine2(st, x-half, low, x+half, low)
-	c.StrokeLine2(st, x-half, high, x+half, high)
+	_ = xml.EscapeText(&b, []byte(s)) // a buffer takes all
+	return b.String()
 }

@@ -1,10 +1,6 @@
 package chart
 
-import (
-	"math"
-
-	"gonum.org/v1/plot/vg"
-)
+import "math"
 
 // Lines is a line chart.
 type Lines struct {
@@ -26,13 +22,13 @@ type Series struct {
 type Point struct{ X, Y, Low, High float64 }
 
 // SVG draws the chart. It needs at least one point above zero.
-func (l *Lines) SVG() ([]byte, error) {
+func (l *Lines) SVG() []byte {
 	c := newCanvas()
 	var legend []entry
 	for _, s := range l.Series {
-		legend = append(legend, entry{s.Name, func(at vg.Point) {
-			c.StrokeLine2(lookOf(s.Look).line(1.5), at.X, at.Y, at.X+sample, at.Y)
-			c.marker(lookOf(s.Look), vg.Point{X: at.X + sample/2, Y: at.Y})
+		legend = append(legend, entry{s.Name, func(at point) {
+			c.line(lookOf(s.Look).line(1.5), at, point{at.x + sample, at.y})
+			c.marker(lookOf(s.Look), point{at.x + sample/2, at.y})
 		}})
 	}
 	x, y := l.scales()
@@ -46,7 +42,7 @@ func (l *Lines) SVG() ([]byte, error) {
 	}
 	for i, s := range l.Series {
 		for _, line := range s.Lines {
-			f.line(lookOf(s.Look), line, dodge(i, len(l.Series)))
+			f.trace(lookOf(s.Look), line, dodge(i, len(l.Series)))
 		}
 	}
 	return c.bytes()
@@ -73,28 +69,28 @@ func (l *Lines) scales() (x, y scale) {
 
 // dodge is how far the points of series i of n that have whiskers are moved aside, so
 // that no whisker hides another.
-func dodge(i, n int) vg.Length {
+func dodge(i, n int) float64 {
 	const apart = 3.5
-	return apart * (vg.Length(i) - vg.Length(n-1)/2)
+	return apart * (float64(i) - float64(n-1)/2)
 }
 
 // place is where a point is; false says that it is not on the axis.
-func (f *frame) place(p Point, dodge vg.Length) (at vg.Point, ok bool) {
+func (f *frame) place(p Point, dodge float64) (at point, ok bool) {
 	if f.y.log && p.Y <= 0 {
 		return at, false
 	}
-	at = vg.Point{X: f.x.at(p.X), Y: f.y.at(p.Y)}
+	at = point{f.x.at(p.X), f.y.at(p.Y)}
 	if p.Low != p.High {
-		at.X += dodge
+		at.x += dodge
 	}
 	return at, true
 }
 
-func (f *frame) whiskers(l look, points []Point, dodge vg.Length) {
+func (f *frame) whiskers(l look, points []Point, dodge float64) {
 	for _, p := range points {
 		at, ok := f.place(p, dodge)
 		if ok && p.Low != p.High && (p.Low > 0 || !f.y.log) {
-			f.whisker(l.solid(0.75), at.X, f.y.at(p.Low), f.y.at(p.High))
+			f.whisker(l.solid(0.75), at.x, f.y.at(p.Low), f.y.at(p.High))
 		}
 	}
 }
@@ -102,11 +98,11 @@ func (f *frame) whiskers(l look, points []Point, dodge vg.Length) {
 // fewMarkers is how many markers a line has at most: more would hide it.
 const fewMarkers = 12
 
-func (f *frame) line(l look, points []Point, dodge vg.Length) {
-	var path []vg.Point
+func (f *frame) trace(l look, points []Point, dodge float64) {
+	var path []point
 	flush := func() {
 		if len(path) > 1 {
-			f.StrokeLines(l.line(1.5), path)
+			f.path(l.line(1.5), path)
 		}
 		path = nil
 	}
