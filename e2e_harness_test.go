@@ -23,7 +23,9 @@ func harness(t *testing.T, s *system) {
 		want func(r benchResult) bool // what must be in the result besides
 	}{
 		{"connect", []string{ws, tcp, wss}, []string{"-n", "60", "--hold", "500ms", "--heartbeat", "200ms"},
-			func(r benchResult) bool { return len(r.Reach) == 2 && r.Reach[0].Reached == 60 && r.Reach[1].Reached == 60 }},
+			func(r benchResult) bool {
+				return len(r.Reach) == 2 && r.Reach[0].Reached == 60 && r.Reach[1].Reached == 60
+			}},
 		{"connect", []string{ws}, []string{"-n", "60", "--procs", "3", "--hold", "0s", "--connect-rate", "200"},
 			func(r benchResult) bool { return r.Clients.Processes == 3 && r.Reach[1].Reached == 60 }},
 		{"storm", []string{ws}, []string{"-n", "60", "--rounds", "2", "--pause", "10ms"},
