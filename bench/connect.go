@@ -56,11 +56,7 @@ func (c *connectCmd) run(r *run) error {
 	if err != nil {
 		return err
 	}
-	for name, use := range b.servers {
-		if cpu := (use.cpu - a.servers[name].cpu).Seconds(); cpu > 0 {
-			r.res.Figures[name+" connects/cpu-s"] = float64(g.seen.Opened) / cpu
-		}
-	}
+	r.connectCost(a, b, g.seen.Opened)
 	if err := c.hold(r, g); err != nil {
 		return err
 	}
@@ -70,6 +66,28 @@ func (c *connectCmd) run(r *run) error {
 		}
 	}
 	return r.settle()
+}
+
+// connectCost notes what n connections have cost each server, and the harness.
+func (r *run) connectCost(a, b snapshot, n int) {
+	const least = time.Microsecond // to a connection: less is something else
+	cost := func(name string, cpu time.Duration) {
+		if each := cpu / time.Duration(n); each >= least {
+			r.res.Figures[name+" µs/connect"] = float64(each.Nanoseconds()) / 1e3
+		}
+	}
+	var all, own time.Duration
+	for name, use := range b.servers {
+		cost(name, use.cpu-a.servers[name].cpu)
+		all += use.cpu - a.servers[name].cpu
+	}
+	for i := range b.clients {
+		own += b.clients[i] - a.clients[i]
+	}
+	cost("harness", own)
+	if all > 0 {
+		r.res.Figures["connects/cpu-s of all servers"] = float64(n) / all.Seconds()
+	}
 }
 
 // flows are the last pushes: one message each.
@@ -102,7 +120,9 @@ func (c *connectCmd) hold(r *run, g *group) error {
 		return err
 	}
 	for _, s := range r.res.Servers {
-		r.res.Figures[s.Name+" µs/connection/s"] = 1e6 * s.Cores / float64(g.seen.Open)
+		if us := 1e6 * s.Cores / float64(g.seen.Open); us >= 0.01 {
+			r.res.Figures[s.Name+" µs/connection/s"] = us
+		}
 	}
 	r.res.Deliver = nil
 	return nil

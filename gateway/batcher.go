@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/panjf2000/ants/v2"
 )
@@ -10,14 +11,25 @@ import (
 // maxBatch bounds what one call to logic carries.
 const maxBatch = 512
 
+const (
+	// worthBatch is how much work is worth a call of its own while another is under
+	// way, and linger how long less waits for more, or for that call's end. In a storm of
+	// 15,000 connects (halley bench connect, split, medians of 8 runs each in turn) Redis was
+	// read from 2.5 times less often, and a connect cost logic 44 µs of CPU instead of 56,
+	// Redis 23 instead of 27, the gateway 96 instead of 98.
+	worthBatch = 64
+	linger     = 4 * time.Millisecond
+)
+
 // batcher collects work for calls that may block and makes them on a worker
-// pool, so that loops never wait. While workers are free a piece of work leaves
-// at once; while all are busy, batches grow up to maxBatch.
+// pool, so that loops never wait. While no call is under way a piece of work leaves
+// at once; else it waits a little, so that a call is worth its cost; while all workers
+// are busy, batches grow up to maxBatch.
 type batcher[T any] struct {
 	// Set by newBatcher, then read-only.
 	limit int
 	call  func(batch []T) // on a worker
-	more  chan struct{}   // holds one token while queue may have work
+	more  chan struct{}   // holds one token while there may be something to do
 
 	mu sync.Mutex
 	// guards below
@@ -66,8 +78,34 @@ func (b *batcher[T]) take() []T {
 // done is called when the call of a batch has returned.
 func (b *batcher[T]) done() {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.calls--
+	b.mu.Unlock()
+	b.wake()
+}
+
+// worthCall says that what is queued should not wait for more.
+func (b *batcher[T]) worthCall() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.calls == 0 || len(b.queue) == 0 || len(b.queue) >= worthBatch
+}
+
+// gather waits until what is queued is worth a call, or has waited long enough.
+func (b *batcher[T]) gather(ctx context.Context) {
+	if b.worthCall() {
+		return
+	}
+	timer := time.NewTimer(linger)
+	defer timer.Stop()
+	for !b.worthCall() {
+		select {
+		case <-b.more:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // run makes the calls, at most workers at a time, until ctx ends; it returns
@@ -86,7 +124,12 @@ func (b *batcher[T]) run(ctx context.Context, workers int) error {
 			return nil
 		case <-b.more:
 		}
-		for batch := b.take(); len(batch) > 0; batch = b.take() {
+		for {
+			b.gather(ctx)
+			batch := b.take()
+			if len(batch) == 0 {
+				break
+			}
 			calls.Add(1)
 			// Submit waits for a free worker; it fails only on a released pool.
 			err := pool.Submit(func() {
