@@ -161,7 +161,7 @@ func (s *sending) runLane(l *lane, base string) {
 		at := target*s.PerTarget() + rank
 		s.seqs[at]++
 		body = stamp.Append(body[:0], stamp.Stamp{
-			Run: s.Run, Target: stamp.To(s.Kind, s.First+target), Lane: uint16(s.FirstLane + rank), Seq: s.seqs[at], Due: due,
+			Run: s.Run, Target: stamp.To(s.Kind, s.First+target), Lane: uint8(s.FirstLane + rank), Seq: s.seqs[at], Due: due,
 		}, s.Size)
 		s.fill(req, s.First+target, body)
 		begun := s.clock.Now()

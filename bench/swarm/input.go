@@ -200,14 +200,13 @@ func (s *Swarm) push(c *client, p protocol.Packet) error {
 	if c.state != open {
 		return fmt.Errorf("op %d before op 8", p.Op)
 	}
-	m, intact, ok := stamp.Parse(p.Body)
-	if !ok || m.Run != s.spec.Run {
-		s.report.Foreign++
-		return nil
-	}
+	m, from := stamp.Parse(p.Body, s.spec.Run)
 	kind := m.Target.Kind()
 	switch {
-	case int(m.Lane) >= s.laneCount(kind) || m.Seq == 0 || !intact:
+	case from == stamp.Foreign:
+		s.report.Foreign++
+		return nil
+	case from == stamp.Damaged || int(m.Lane) >= s.laneCount(kind) || m.Seq == 0:
 		s.report.Corrupt++
 		s.report.example("client %d: message %d of %v, %d bytes, is not as it was sent", s.number(c), m.Seq, m.Target, len(p.Body))
 		return nil
