@@ -19,8 +19,8 @@ func TestMain(m *testing.M) {
 		"fail":   Do(func(None) (None, error) { return None{}, errors.New("it will not") }),
 		"now":    Do(func(None) (time.Duration, error) { return clock.Now(), nil }),
 		"babble": Do(func(None) (None, error) {
-			fmt.Print("no JSON ")
 			fmt.Fprintln(os.Stderr, "babbled")
+			fmt.Print("no JSON ")
 			return None{}, nil
 		}),
 		"die": Do(func(None) (None, error) { fmt.Fprintln(os.Stderr, "last words"); os.Exit(3); return None{}, nil }),
@@ -63,8 +63,7 @@ func TestCalls(t *testing.T) {
 	f("last words", "double", 1)
 }
 
-// A worker that says what is no answer is ended, and what it said on stderr told. The
-// program of a shell that is not the worker is such a one.
+// A worker that says what is no answer is ended, and what it said on stderr told.
 func TestBabble(t *testing.T) {
 	p := start(t, os.Args[0])
 	if _, err := Call[None](p, "babble", None{}); err == nil || !strings.Contains(err.Error(), "babbled") {
