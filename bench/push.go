@@ -35,11 +35,14 @@ func (c *pushCmd) run(r *run) error {
 	if err := r.window(r.clock.Now(), r.clock.Now()+time.Hour); err != nil {
 		return err
 	}
-	x, err := r.start("pushes", f)
+	if err := r.startPusher(); err != nil {
+		return err
+	}
+	a, err := r.snap() // before the first message
 	if err != nil {
 		return err
 	}
-	a, err := r.snap()
+	x, err := r.start("pushes", f)
 	if err != nil {
 		return err
 	}
@@ -60,15 +63,14 @@ func (c *pushCmd) run(r *run) error {
 		r.point(a.at, last, now)
 		last = now
 	}
-	if err := r.settle(); err != nil {
+	if err := r.arrive(); err != nil {
 		return err
 	}
-	b, err := r.snap()
+	b, err := r.snap() // and not when it was waited for what should not come
 	if err != nil {
 		return err
 	}
 	r.between(a, b)
-	r.res.Deliver.Latency = percentiles(g.seen.latency)
 	r.after()
-	return nil
+	return r.conclude()
 }

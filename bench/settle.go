@@ -11,6 +11,14 @@ import (
 // settle ends the flows, waits until what was accepted has arrived or does not come
 // any more, and notes all that is wrong.
 func (r *run) settle() error {
+	if err := r.arrive(); err != nil {
+		return err
+	}
+	return r.conclude()
+}
+
+// arrive is the first part of it, up to when all has arrived.
+func (r *run) arrive() error {
 	r.show.say("waiting for what is under way")
 	if err := r.stopFlows(); err != nil {
 		return err
@@ -21,7 +29,13 @@ func (r *run) settle() error {
 	if err := r.tellExpected(); err != nil {
 		return err
 	}
-	gap, err := r.awaitAll()
+	_, err := r.await(0)
+	return err
+}
+
+// conclude waits for what nobody waits for, and judges.
+func (r *run) conclude() error {
+	gap, err := r.await(quiet)
 	if err != nil {
 		return err
 	}
@@ -75,31 +89,43 @@ func (r *run) tellExpected() error {
 	return nil
 }
 
-const settlePoll = 50 * time.Millisecond
+const (
+	settlePoll = 50 * time.Millisecond
+	// quiet is how long nothing may have come before a run ends in which nothing is
+	// missing: a message that comes twice may do so after all have come once.
+	quiet = 500 * time.Millisecond
+)
 
-// awaitAll waits until nothing is missing, or nothing has come for the cool-down.
-func (r *run) awaitAll() (gap swarm.Gap, err error) {
-	for moved, last := r.clock.Now(), int64(-1); ; time.Sleep(settlePoll) {
+// await waits until nothing is missing and nothing has come for so long, or nothing
+// has come for the cool-down.
+func (r *run) await(still time.Duration) (gap swarm.Gap, err error) {
+	for moved, last := r.clock.Now(), int64(-1); ; {
 		if err := r.lookAtAll(); err != nil {
 			return gap, err
 		}
 		if len(r.flows) == 0 {
 			return gap, nil
 		}
-		if gap, err = r.missing(); err != nil || gap.Lost == 0 {
+		if gap, err = r.missing(); err != nil {
 			return gap, err
 		}
 		came := int64(0)
 		for _, g := range r.groups {
-			came += g.seen.Pushes
+			came += g.seen.Pushes + g.seen.Foreign + g.seen.Misdelivered + g.seen.Corrupt
 		}
 		if came != last {
 			moved, last = r.clock.Now(), came
 		}
-		if r.clock.Now()-moved > r.opt.CoolDown || r.ctx.Err() != nil {
+		since := r.clock.Now() - moved
+		if gap.Lost == 0 && since >= still || since > r.opt.CoolDown {
 			return gap, nil
 		}
-		r.show.say("waiting for %s messages", number(gap.Lost))
+		if gap.Lost > 0 {
+			r.show.say("waiting for %s messages", number(gap.Lost))
+		}
+		if err := r.sleep(r.clock.Now() + settlePoll); err != nil {
+			return gap, err
+		}
 	}
 }
 
