@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,7 @@ func (s *Swarm) read(c *client) {
 			s.arrived(c, s.buf[:held+n], n)
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR), errors.Is(err, wouldBlock{}):
 			return
-		case errors.Is(err, net.ErrClosed):
+		case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF): // the latter after TLS's own goodbye
 			s.end(c, "closed by the server")
 		case errors.Is(err, unix.ECONNRESET):
 			s.end(c, "reset")
