@@ -41,6 +41,7 @@ const mixedLanes = 2 // REST connections of each flow
 
 // flows are those of which there are any.
 func (c *mixedCmd) flows(r *run) (list []pusher.Flow, titles []string, err error) {
+	behind := pusher.Flow{Lanes: mixedLanes, Targets: c.Connections} // the flow to mids has the first lanes
 	for _, x := range []struct {
 		title   string
 		kind    stamp.Kind
@@ -51,7 +52,7 @@ func (c *mixedCmd) flows(r *run) (list []pusher.Flow, titles []string, err error
 	}{
 		{"to rooms", stamp.Room, c.Rooms, "", 0, c.RoomRate},
 		{"to mids", stamp.Self, c.Connections, "mids", 0, c.MidRate},
-		{"to keys", stamp.Self, c.Connections, "keys", 1, c.KeyRate},
+		{"to keys", stamp.Self, c.Connections, "keys", behind.PerTarget(), c.KeyRate},
 		{"to all", stamp.All, 1, "", 0, c.AllRate},
 	} {
 		if x.rate == 0 {
