@@ -56,6 +56,7 @@ func (c *connectCmd) run(r *run) error {
 	if err != nil {
 		return err
 	}
+	r.harness(a, b, 0)
 	for name, use := range b.servers {
 		if cpu := (use.cpu - a.servers[name].cpu).Seconds(); cpu > 0 {
 			r.res.Figures[name+" connects/cpu-s"] = float64(g.seen.Opened) / cpu
@@ -101,8 +102,10 @@ func (c *connectCmd) hold(r *run, g *group) error {
 	if err := r.measure(0, c.Hold); err != nil {
 		return err
 	}
-	for _, s := range r.res.Servers {
-		r.res.Figures[s.Name+" µs/connection/s"] = 1e6 * s.Cores / float64(g.seen.Open)
+	if g.seen.Open > 0 { // unless the server has cut all of them off
+		for _, s := range r.res.Servers {
+			r.res.Figures[s.Name+" µs/connection/s"] = 1e6 * s.Cores / float64(g.seen.Open)
+		}
 	}
 	r.res.Deliver = nil
 	return nil

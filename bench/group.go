@@ -160,6 +160,7 @@ func (s *seen) add(x swarm.Report) {
 	s.Pushes += x.Pushes
 	s.Measured += x.Measured
 	s.Frames += x.Frames
+	s.Framed += x.Framed
 	s.Reads += x.Reads
 	s.Bytes += x.Bytes
 	s.Faults.Add(x.Faults)

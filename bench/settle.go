@@ -48,14 +48,21 @@ func (r *run) conclude() error {
 // noteFlow puts a flow into the result.
 func (r *run) noteFlow(x *flow) {
 	s := x.last
-	took := (s.Ended - x.spec.Start).Seconds()
+	took, perSecond := 0.0, 0.0
+	if s.Sent > 0 {
+		took = (s.Ended - x.spec.Start).Seconds()
+		perSecond = float64(s.Accepted) / took
+	}
 	r.res.Flows = append(r.res.Flows, Flow{
-		Name: x.name, Offered: x.spec.Rate, Lanes: x.spec.Lanes, Sent: s.Sent, Accepted: s.Accepted, Refused: s.Refused, Unknown: s.Unknown,
-		Seconds: took, PerSecond: float64(s.Accepted) / took, Answer: percentiles(x.answers), Late: percentiles(x.late), Why: s.Why,
+		Name: x.name, Offered: x.spec.Rate, Lanes: x.spec.Lanes, Sent: s.Sent, Accepted: s.Accepted, Refused: s.Refused, Unknown: s.Unknown, Behind: s.Behind,
+		Seconds: took, PerSecond: perSecond, Answer: percentiles(x.answers), Late: percentiles(x.late), Why: s.Why,
 	})
 	if late := percentiles(x.late); late.P99 > lateP99 {
 		r.res.Harness.Bound = true
 		r.warn("the harness itself was late with %s: p99 %s", x.name, ms(late.P99))
+	}
+	if s.Behind > max(s.Sent/100, int64(x.spec.Lanes)) {
+		r.warn("%s: %s that were due had not been sent when the flow ended, since others were not answered: they are in no figure", x.name, number(s.Behind))
 	}
 	if s.Accepted == 0 {
 		r.fail("%s: none of %s pushes was accepted: %v", x.name, number(s.Sent), s.Why)
@@ -180,6 +187,9 @@ func (r *run) judge(gap swarm.Gap) {
 		if x.n > 0 {
 			r.fail("%s messages %s", number(x.n), x.what)
 		}
+	}
+	if len(r.flows) > 0 && gap.Clients+gap.Complete == 0 {
+		r.fail("nothing was checked: there is no client left that counts")
 	}
 	if gap.Clients > 0 {
 		r.fail("%s clients lack messages, %s lack none", number(gap.Clients), number(gap.Complete))

@@ -34,7 +34,7 @@ type Flow struct {
 // PerTarget is how many lanes send to one target.
 func (f *Flow) PerTarget() int { return (f.Lanes + f.Targets - 1) / f.Targets }
 
-// MaxPerTarget bounds PerTarget: a client keeps 16 bytes for each.
+// MaxPerTarget bounds PerTarget: a client keeps 24 bytes for each.
 const MaxPerTarget = 64
 
 // Check says what is wrong with f.

@@ -177,23 +177,31 @@ func (s *Swarm) packet(c *client, p protocol.Packet) error {
 		s.report.Beats++
 		return nil
 	case protocol.OpRaw:
-		if !c.marked {
-			s.report.Frames++
-		}
-		for in := p.Body; len(in) > 0; {
-			inner, n, err := protocol.Parse(in, -1)
-			if err != nil || n == 0 {
-				return fmt.Errorf("op 9 with a broken packet in it: %w", errors.Join(err, protocol.ErrShort))
-			}
-			if err := s.push(c, inner); err != nil {
-				return err
-			}
-			in = in[n:]
-		}
-		return nil
+		return s.pushes(c, p.Body)
 	default:
 		return s.push(c, p)
 	}
+}
+
+// pushes handles the packets of an op 9.
+func (s *Swarm) pushes(c *client, in []byte) error {
+	framed := int64(0)
+	for len(in) > 0 {
+		inner, n, err := protocol.Parse(in, -1)
+		if err != nil || n == 0 {
+			return fmt.Errorf("op 9 with a broken packet in it: %w", errors.Join(err, protocol.ErrShort))
+		}
+		if err := s.push(c, inner); err != nil {
+			return err
+		}
+		framed++
+		in = in[n:]
+	}
+	if !c.marked {
+		s.report.Frames++
+		s.report.Framed += framed
+	}
+	return nil
 }
 
 // push checks one message.
