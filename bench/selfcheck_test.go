@@ -126,10 +126,27 @@ func (w want) check(t *testing.T, f *fake, x outcome) {
 	}
 }
 
+// The harness is checked against servers that do what the harness is there to find.
+func TestSelfCheck(t *testing.T) {
+	testkit.LeakCheck(t)
+	for _, x := range []struct {
+		name  string
+		check func(t *testing.T)
+	}{
+		{"honest", checkHonest}, {"honest scenarios", checkHonestScenarios},
+		{"lies", checkLies}, {"lies together", checkLiesTogether},
+		{"answers", checkAnswers}, {"refused in place of lost", checkRefusedInPlaceOfLost},
+		{"refused clients", checkRefusedClients}, {"deaf", checkDeaf}, {"nobody left", checkNobodyLeft},
+		{"delay", checkDelay}, {"stall", checkStall}, {"stall at the end", checkStallAtTheEnd},
+	} {
+		t.Run(x.name, x.check)
+	}
+}
+
 // A server that does nothing wrong is found to do nothing wrong, and every message is
 // counted, whomever it is for and whichever API it comes by.
-func TestHonest(t *testing.T) {
-	testkit.LeakCheck(t)
+func checkHonest(t *testing.T) {
+	t.Parallel()
 	const clients, total = 12, 120
 	f := func(name string, each int64, args ...string) {
 		t.Run(name, func(t *testing.T) {
@@ -162,8 +179,8 @@ func TestHonest(t *testing.T) {
 }
 
 // Likewise in the scenarios that do more than push.
-func TestHonestScenarios(t *testing.T) {
-	testkit.LeakCheck(t)
+func checkHonestScenarios(t *testing.T) {
+	t.Parallel()
 	f := func(command string, look func(t *testing.T, x outcome, did deeds), args ...string) {
 		t.Run(command, func(t *testing.T) {
 			t.Parallel()
@@ -211,8 +228,8 @@ func (d deeds) without0() deeds {
 
 // Each lie is told to a client on WebSocket, one on TCP and one on TLS, and reported as
 // what it is, and nothing else is.
-func TestLies(t *testing.T) {
-	testkit.LeakCheck(t)
+func checkLies(t *testing.T) {
+	t.Parallel()
 	// Clients 0, 1 and 2 are of room 0; 3, 4 and 5 of room 1. All get 150 messages.
 	f := func(name string, w want, lies ...lie) {
 		t.Run(name, func(t *testing.T) {
@@ -271,8 +288,8 @@ func TestLies(t *testing.T) {
 }
 
 // All at once is told apart.
-func TestLiesTogether(t *testing.T) {
-	testkit.LeakCheck(t)
+func checkLiesTogether(t *testing.T) {
+	t.Parallel()
 	p := plan{messages: map[place]lie{
 		{0, 10}: {what: dropped}, {1, 10}: {what: doubled}, {2, 10}: {what: swapped, behind: 3},
 		{0, 12}: {what: moved, to: 3}, {1, 12}: {what: corrupted, at: 12}, {2, 12}: {what: copied, to: 4},
