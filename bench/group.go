@@ -14,6 +14,7 @@ import (
 	"github.com/halley-im/halley/bench/stamp"
 	"github.com/halley-im/halley/bench/swarm"
 	"github.com/halley-im/halley/bench/work"
+	"github.com/halley-im/halley/pkg/protocol"
 )
 
 // group is clients of one kind, in one or more processes.
@@ -50,8 +51,12 @@ const openWindow = 128
 
 // newSpec is the clients that the options describe.
 func (r *run) newSpec(n, roomSize int, lanes [stamp.Kinds]int) swarm.Spec {
+	accepts := []int32{r.opt.Op, r.opt.Op + 1, r.opt.Op + 2}
+	if r.opt.API == "im" {
+		accepts = append(accepts, int32(protocol.OpRaw)) // which all of its pushes have
+	}
 	return swarm.Spec{
-		Run: r.id, Addrs: r.opt.Addr, N: n, RoomSize: roomSize, MidBase: r.opt.MidBase, Accepts: []int32{r.opt.Op, r.opt.Op + 1, r.opt.Op + 2},
+		Run: r.id, Addrs: r.opt.Addr, N: n, RoomSize: roomSize, MidBase: r.opt.MidBase, Accepts: accepts,
 		Lanes: lanes, Rate: r.opt.ConnectRate, Window: openWindow, Patience: r.opt.Patience,
 		Net: r.opt.net(), PerSource: r.opt.PerSource, Rcvbuf: r.opt.Rcvbuf,
 	}

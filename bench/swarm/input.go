@@ -160,7 +160,8 @@ func serverFrame(in []byte) (op ws.OpCode, payload []byte, n int, err error) {
 	return ws.OpCode(in[0] & 0x0f), in[size:n], n, nil
 }
 
-// packet handles one packet. Pushes come in an op 9, over TCP also alone.
+// packet handles one packet. Pushes come in an op 9, over TCP also alone; im-cloud's
+// have op 9 themselves. Those are told from a container by their stamp.
 func (s *Swarm) packet(c *client, p protocol.Packet) error {
 	switch p.Op {
 	case protocol.OpAuthReply:
@@ -177,6 +178,9 @@ func (s *Swarm) packet(c *client, p protocol.Packet) error {
 		s.report.Beats++
 		return nil
 	case protocol.OpRaw:
+		if _, from := stamp.Parse(p.Body, s.spec.Run); from != stamp.Foreign {
+			return s.push(c, p)
+		}
 		return s.pushes(c, p.Body)
 	default:
 		return s.push(c, p)
