@@ -41,9 +41,10 @@ type fakeConn struct {
 
 // token is the body of op 7.
 type token struct {
-	Mid  int64  `json:"mid"`
-	Key  string `json:"key"`
-	Room string `json:"room_id"`
+	Mid     int64   `json:"mid"`
+	Key     string  `json:"key"`
+	Room    string  `json:"room_id"`
+	Accepts []int32 `json:"accepts"`
 }
 
 // held is what is to be written when message k has been.
@@ -240,14 +241,20 @@ func (c *fakeConn) reply(p protocol.Packet) {
 func (c *fakeConn) frame(op int32, body []byte) []byte {
 	out := protocol.AppendPacket(nil, protocol.Packet{Ver: protocol.PushVer, Op: protocol.Op(op), Body: body})
 	if c.overWS {
-		out = protocol.AppendPacket(nil, protocol.Packet{Ver: protocol.PushVer, Op: protocol.OpRaw, Body: out})
+		if !c.f.plan.plain {
+			out = protocol.AppendPacket(nil, protocol.Packet{Ver: protocol.PushVer, Op: protocol.OpRaw, Body: out})
+		}
 		out = ws.AppendFrame(nil, ws.OpBinary, out)
 	}
 	return out
 }
 
-// isMeant says whether a push is for c.
-func (c *fakeConn) isMeant(to string, values url.Values) bool {
+// isMeant says whether a push is for c: of those that are not to rooms, clients get
+// the operations that they accept.
+func (c *fakeConn) isMeant(to string, op int32, values url.Values) bool {
+	if to != "room" && !slices.Contains(c.token.Accepts, op) {
+		return false
+	}
 	has := func(name, value string) bool {
 		return slices.Contains(values[name], value) || slices.Contains(values[name+"[]"], value)
 	}

@@ -50,6 +50,7 @@ type plan struct {
 	refuse   int            // upgrades that are answered with 503, the first ones
 	mute     map[int]bool   // clients whose op 7 is not answered
 	deaf     bool           // heartbeats are not answered
+	plain    bool           // no fault, but im-cloud's way: a message is an op 9, and in nothing else
 }
 
 // place is the k-th message, from 1, that is for a client on its connection.
@@ -198,7 +199,7 @@ func (f *fake) push(w http.ResponseWriter, r *http.Request) {
 	if err != nil || op == 0 || r.Method != http.MethodPost {
 		f.t.Errorf("%s %s: %v", r.Method, r.URL, err)
 	}
-	f.answer(w, r, f.accept(func(c *fakeConn) bool { return c.isMeant(to, values) }, int32(op), body), im)
+	f.answer(w, r, f.accept(func(c *fakeConn) bool { return c.isMeant(to, int32(op), values) }, int32(op), body), im)
 }
 
 // accept does what is to be done with a push, and says what it is to be answered.

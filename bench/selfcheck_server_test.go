@@ -23,9 +23,6 @@ func checkAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := newFake(t, plan{pushes: pushes})
-			if slices.Contains(args, "--api=im") {
-				server.addrs = []string{server.ws, server.wss}
-			}
 			args := append([]string{"-n3", "--total=60", "--lanes=1"}, args...)
 			x := server.bench(t, "push", args...)
 			w.check(t, server, x)
@@ -52,7 +49,7 @@ func checkAnswers(t *testing.T) {
 		11: {how: hangUp}, 13: {how: hangUp, deliver: true}, 15: {body: "{}"}, 17: {status: 404}, 59: {status: 429, deliver: true},
 	})
 	f("silent", 0, 2, want{}, map[int]answer{20: {how: silent}, 40: {how: silent, deliver: true}}, "--patience=2s")
-	f("im", 1, 1, want{}, map[int]answer{20: {body: `{"msg":"\u7f3a","data":[],"code":1}`}, 40: {status: 500, deliver: true}}, "--api=im", "-n2")
+	f("im", 1, 1, want{}, map[int]answer{20: {body: `{"msg":"\u7f3a","data":[],"code":1}`}, 40: {status: 500, deliver: true}}, "--api=im")
 	f("all refused", 60, 0, want{failures: []string{"pushes: none of 60 pushes was accepted: map[HTTP 503 busy:60]"}}, func() map[int]answer {
 		m := map[int]answer{}
 		for k := range total + 1 {

@@ -151,7 +151,7 @@ func checkHonest(t *testing.T) {
 	f := func(name string, each int64, args ...string) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := newFake(t, plan{})
+			server := newFake(t, plan{plain: slices.Contains(args, "--op=9")})
 			x := server.bench(t, "push", append([]string{"-n12", "--total=120", "--lanes=7"}, args...)...)
 			want{}.check(t, server, x)
 			if n := server.deeds()[delivered]; x.Deliver == nil || x.Deliver.Messages != int64(n) || x.Deliver.Messages != each*total {
@@ -176,6 +176,9 @@ func checkHonest(t *testing.T) {
 	f("mids", 1, "--to=mids", "--procs=2", "--size=5000")
 	f("keys", 1, "--to=keys", "--source-net=0")
 	f("all", 12, "--to=all", "--rate=500", "--burst=5")
+	f("im, room", 12, "--api=im")
+	f("im, mids", 1, "--api=im", "--to=mids")
+	f("im all the way", 1, "--api=im", "--op=9", "--to=keys")
 }
 
 // Likewise in the scenarios that do more than push.
@@ -185,9 +188,6 @@ func checkHonestScenarios(t *testing.T) {
 		t.Run(command, func(t *testing.T) {
 			t.Parallel()
 			server := newFake(t, plan{})
-			if slices.Contains(args, "--api=im") {
-				server.addrs = []string{server.ws, server.wss}
-			}
 			x := server.bench(t, command, args...)
 			did := server.deeds()
 			want{did: deeds{beaten: did[beaten]}.without0()}.check(t, server, x)
@@ -218,7 +218,7 @@ func checkHonestScenarios(t *testing.T) {
 		if len(x.Flows) != 1 || x.Deliver.Latency.Count == 0 {
 			t.Errorf("flows %+v, delivered %+v", x.Flows, x.Deliver)
 		}
-	}, "-n4", "--api=im", "--to=mids", "--warm-up=0s", "-d500ms", "-r50")
+	}, "-n4", "--to=mids", "--warm-up=0s", "-d500ms", "-r50")
 }
 
 func (d deeds) without0() deeds {
