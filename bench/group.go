@@ -28,7 +28,7 @@ type group struct {
 type clientProc struct {
 	*work.Process
 	first, n int
-	own      work.Usage // before it had clients
+	own      int64 // bytes of memory before it had clients
 }
 
 // seen is what the clients of a group have seen so far.
@@ -37,8 +37,7 @@ type seen struct {
 	swarm.Report
 	latency, connects *hdrhistogram.Histogram // since the beginning
 	interval          *hdrhistogram.Histogram // latencies since the last look
-	use               work.Usage
-	each              []time.Duration // CPU of each process
+	each              []time.Duration         // CPU of each process
 }
 
 func newSeen() seen {
@@ -81,7 +80,7 @@ func (r *run) addGroup(name string, spec swarm.Spec) (*group, error) {
 		}
 		c := &clientProc{Process: p, first: spec.N * i / procs, n: spec.N*(i+1)/procs - spec.N*i/procs}
 		g.procs = append(g.procs, c)
-		if c.own, err = work.Call[work.Usage](p, "usage", work.None{}); err != nil {
+		if c.own, err = work.Call[int64](p, "memory", work.None{}); err != nil {
 			return nil, err
 		}
 	}
@@ -142,7 +141,6 @@ func (r *run) lookAt(g *group) error {
 			return err
 		}
 		s.add(x)
-		s.use = s.use.Add(usages[i])
 		s.each = append(s.each, usages[i].CPU)
 	}
 	s.latency.Merge(s.interval)

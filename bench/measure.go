@@ -242,14 +242,24 @@ func (r *run) after() {
 	if r.opt.ServerCgroup != "" {
 		r.res.Kernel.CgroupUsed, r.res.Kernel.CgroupTCP = readCgroup(r.opt.ServerCgroup)
 	}
-	var own int64
+}
+
+// clientMemory notes what the clients take that are open at the end. It has their
+// processes collect garbage, so nothing may be measured any more.
+func (r *run) clientMemory() error {
+	own, open := int64(0), 0
 	for _, g := range r.groups {
-		own += g.seen.use.RSS
+		open += g.seen.Open
 		for _, c := range g.procs {
-			own -= c.own.RSS
+			now, err := work.Call[int64](c.Process, "memory", work.None{})
+			if err != nil {
+				return err
+			}
+			own += now - c.own
 		}
 	}
 	r.res.Harness.BytesPerConn = perConnection(own, open)
+	return nil
 }
 
 // grown is how much more memory is taken, by Pss if it is known.

@@ -42,7 +42,7 @@ func (r *run) conclude() error {
 	r.res.Faults.Lost += gap.Lost
 	r.res.Faults.Unsent += gap.Unsent
 	r.judge(gap)
-	return nil
+	return r.clientMemory()
 }
 
 // noteFlow puts a flow into the result.
