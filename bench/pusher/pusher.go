@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/url"
 	"runtime"
 	"sync"
@@ -92,13 +93,14 @@ func (p *Pusher) send(f Flow) (int, error) {
 		seqs: make([]uint32, f.Targets*f.PerTarget()), counts: make([]swarm.Count, f.Targets*f.PerTarget()),
 		report: Sent{Why: map[string]int64{}}, answers: swarm.NewHistogram(), late: swarm.NewHistogram(),
 	}
+	dial := func(addr string) (net.Conn, error) { return net.DialTimeout("tcp", addr, f.Patience) }
 	for i := range s.lanes {
 		base, err := url.Parse(f.URLs[i%len(f.URLs)])
 		if err != nil || base.Scheme != "http" || base.Host == "" {
 			return 0, fmt.Errorf("REST address %q: want http://HOST:PORT", f.URLs[i%len(f.URLs)])
 		}
 		s.lanes[i] = &lane{number: i, wake: make(chan struct{}, 1), client: &fasthttp.HostClient{
-			Addr: base.Host, MaxConns: 1, MaxIdemponentCallAttempts: 1, // a repeated push would be another one
+			Addr: base.Host, Dial: dial, MaxConns: 1, MaxIdemponentCallAttempts: 1, // a repeated push would be another one
 			ReadTimeout: f.Patience, WriteTimeout: f.Patience, MaxIdleConnDuration: time.Hour,
 		}}
 	}
