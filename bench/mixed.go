@@ -30,7 +30,7 @@ type mixedCmd struct {
 
 func (c *mixedCmd) check() error {
 	t := traffic{Rooms: c.Rooms}
-	err := errors.Join(t.check(c.Connections), (&timing{c.WarmUp, c.Duration}).check(), notBelow("--stalled", c.Stalled))
+	err := errors.Join(t.check(c.Connections), (&timing{c.WarmUp, c.Duration}).check(), notBelow("--heartbeat", c.Heartbeat), notBelow("--stalled", c.Stalled))
 	if c.RoomRate < 0 || c.MidRate < 0 || c.KeyRate < 0 || c.AllRate < 0 || c.Churn < 0 || c.ChurnEvery < 1 {
 		err = errors.Join(err, errors.New("--room-rate, --mid-rate, --key-rate, --all-rate, --churn: not below zero; --churn-every from 1"))
 	}
