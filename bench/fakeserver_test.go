@@ -50,6 +50,7 @@ type plan struct {
 	refuse   int            // upgrades that are answered with 503, the first ones
 	mute     map[int]bool   // clients whose op 7 is not answered
 	deaf     bool           // heartbeats are not answered
+	rude     bool           // connections for TLS are reset
 	plain    bool           // no fault, but im-cloud's way: a message is an op 9, and in nothing else
 }
 
@@ -145,6 +146,12 @@ func (f *fake) listen(overWS bool, config *tls.Config) (addr string) {
 			conn, err := ln.Accept()
 			if err != nil {
 				return
+			}
+			if config != nil && f.plan.rude {
+				_, _ = conn.Read(make([]byte, 1)) // the handshake has begun
+				_ = conn.(*net.TCPConn).SetLinger(0)
+				conn.Close()
+				continue
 			}
 			if config != nil {
 				conn = tls.Server(conn, config)

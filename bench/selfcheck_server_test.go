@@ -104,6 +104,7 @@ func checkRefusedClients(t *testing.T) {
 		})
 	}
 	f("503", plan{refuse: 4}, map[string]int{"upgrade refused: ": 4}, deeds{refused: 4})
+	f("TLS", plan{rude: true}, map[string]int{"TLS: connection reset by peer": 3}, deeds{})
 	f("no answer", plan{mute: map[int]bool{0: true, 1: true, 5: true}}, map[string]int{"no answer in time while joining": 3}, deeds{muted: 3}, "--patience=3s")
 }
 

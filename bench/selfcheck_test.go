@@ -188,7 +188,8 @@ func checkHonestScenarios(t *testing.T) {
 		t.Run(command, func(t *testing.T) {
 			t.Parallel()
 			server := newFake(t, plan{})
-			x := server.bench(t, command, args...)
+			name, _, _ := strings.Cut(command, ",")
+			x := server.bench(t, name, args...)
 			did := server.deeds()
 			want{did: deeds{beaten: did[beaten]}.without0()}.check(t, server, x)
 			look(t, x, did)
@@ -199,6 +200,11 @@ func checkHonestScenarios(t *testing.T) {
 			t.Errorf("%d flows, figures %v, did %v", len(x.Flows), x.Figures, did)
 		}
 	}, "-n30", "--rooms=3", "--warm-up=200ms", "-d1s", "--heartbeat=500ms", "--churn=50", "--stalled=10", "--churn-every=3", "--all-rate=20")
+	f("mixed, one client", func(t *testing.T, x outcome, did deeds) {
+		if len(x.Flows) != 2 || x.Flows[0].Accepted == 0 || x.Flows[1].Accepted == 0 {
+			t.Errorf("flows %+v", x.Flows)
+		}
+	}, "-n1", "--rooms=1", "--warm-up=0s", "-d500ms", "--churn=0", "--heartbeat=0s", "--room-rate=0", "--all-rate=0")
 	f("storm", func(t *testing.T, x outcome, _ deeds) {
 		if len(x.Reach) != 1 || x.Reach[0].Reached != 30 || x.Reach[0].Clients != 30 || x.Figures["reconnects/s median"] <= 0 {
 			t.Errorf("reach %+v, figures %v", x.Reach, x.Figures)
