@@ -100,7 +100,7 @@ const (
 	settlePoll = 50 * time.Millisecond
 	// quiet is how long nothing may have come before a run ends in which nothing is
 	// missing: a message that comes twice may do so after all have come once.
-	quiet = 500 * time.Millisecond
+	quiet = time.Second
 )
 
 // await waits until nothing is missing and nothing has come for so long, or nothing
