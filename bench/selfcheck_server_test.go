@@ -143,7 +143,7 @@ func checkDelay(t *testing.T) {
 	if p := x.Deliver.Latency; p.Count != 300 || p.P50 < 300 || p.Max < 1300 {
 		t.Errorf("latency %+v", p)
 	}
-	if p := x.Flows[0].Answer; p.Count != 100 || p.P50 <= 0 || p.P50 >= x.Deliver.Latency.P50 {
+	if p := x.Flows[0].Answer; p.Count != 100 || p.P50 <= 0 {
 		t.Errorf("answers %+v", p)
 	}
 }
@@ -190,12 +190,12 @@ func checkStall(t *testing.T) {
 // no percentile, so it is told.
 func checkStallAtTheEnd(t *testing.T) {
 	t.Parallel()
-	server := newFake(t, plan{pushes: map[int]answer{20: {stall: 3 * time.Second, deliver: true}}})
+	server := newFake(t, plan{pushes: map[int]answer{5: {stall: 4 * time.Second, deliver: true}}})
 	x := server.bench(t, "fanout", "-n3", "--lanes=1", "-r100", "--warm-up=0s", "-d1s", "--cool-down=5s")
 	want{did: deeds{stalled: 1}}.check(t, server, x)
-	// At least 1 s had passed since the flow began but for 10 ms; 20 were sent.
+	// At least 1 s had passed since the flow began but for 10 ms; 5 were sent.
 	p := x.Flows[0]
-	if p.Sent != 20 || p.Behind < 79 || !slices.ContainsFunc(x.Warnings, func(s string) bool { return strings.Contains(s, number(p.Behind)+" that were due had not been sent") }) {
+	if p.Sent != 5 || p.Behind < 94 || !slices.ContainsFunc(x.Warnings, func(s string) bool { return strings.Contains(s, number(p.Behind)+" that were due had not been sent") }) {
 		t.Errorf("sent %d, behind %d, warnings %q", p.Sent, p.Behind, x.Warnings)
 	}
 }

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	if len(os.Args) < 4 || os.Args[1] != "bench" || os.Args[2] != "worker" {
 		// Runs wait more than they work.
 		flag.Parse()
-		if err := flag.Set("test.parallel", "6"); err != nil {
+		if err := flag.Set("test.parallel", "8"); err != nil {
 			panic(err)
 		}
 		os.Exit(m.Run())
@@ -220,6 +220,11 @@ func checkHonestScenarios(t *testing.T) {
 			t.Errorf("flows %+v, crowd %+v", x.Flows, x.Crowd)
 		}
 	}, "-n30", "--rooms=5", "--warm-up=0s", "-d1s", "--stalled=10", "--crowd=20", "--crowd-rate=50")
+	f("floor", func(t *testing.T, x outcome, _ deeds) {
+		if f := x.Floor; f == nil || len(f.Server) != 3 || len(f.Floor) != 3 || slices.Min(f.Floor) <= 0 || x.Figures["floor µs/write"] <= 0 || x.Servers[0].Memory.RSS == 0 {
+			t.Errorf("floor %+v, figures %v, servers %+v", f, x.Figures, x.Servers)
+		}
+	}, "-n20", "--rate=20", "--block=500ms", "--pairs=3", fmt.Sprintf("--server-pid=fake=%d", os.Getpid()))
 	f("latency", func(t *testing.T, x outcome, did deeds) {
 		if len(x.Flows) != 1 || x.Deliver.Latency.Count == 0 {
 			t.Errorf("flows %+v, delivered %+v", x.Flows, x.Deliver)
@@ -262,7 +267,7 @@ func checkLies(t *testing.T) {
 	lack := "3 clients lack messages, 3 lack none"
 	f("dropped", want{faults: swarm.Faults{Lost: 6}, failures: []string{"6 messages lost", lack}}, lie{what: dropped}, lie{what: dropped})
 	f("doubled", want{faults: swarm.Faults{Doubled: 3}, failures: []string{"3 messages doubled"}}, lie{what: doubled})
-	f("doubled late", want{faults: swarm.Faults{Doubled: 3}, failures: []string{"3 messages doubled"}}, lie{what: echoed, last: true, wait: 250 * time.Millisecond})
+	f("doubled late", want{faults: swarm.Faults{Doubled: 3}, failures: []string{"3 messages doubled"}}, lie{what: echoed, last: true, wait: 300 * time.Millisecond})
 	f("doubled 63 later", want{faults: swarm.Faults{Doubled: 3}, failures: []string{"3 messages doubled"}}, lie{what: echoed, behind: 63})
 	f("doubled 64 later", want{faults: swarm.Faults{Stale: 3}, failures: []string{"3 messages doubled or reordered"}}, lie{what: echoed, behind: 64})
 	f("swapped", want{faults: swarm.Faults{Reordered: 3}, failures: []string{"3 messages reordered"}}, lie{what: swapped, behind: 1})
