@@ -16,7 +16,7 @@ build: ## build bin/halley, static
 
 test: lint ## everything: lint, all tests with a real Redis and Kafka, a short fuzz
 	deploy/dev/with-servers.sh go test -race -count=1 -timeout 20m ./...
-	go test -count=1 -run 'TestDensity|TestHeapPerConnection' -v ./gateway ./pkg/tlsloop
+	go test -count=1 -run 'TestDensity|TestHeapPerConnection|TestMemoryPerClient' -v ./gateway ./pkg/tlsloop ./bench
 	deploy/dev/fuzz.sh 10
 
 race: ## all tests, with a real Redis and Kafka, under the race detector

@@ -56,6 +56,7 @@ func (c *connectCmd) run(r *run) error {
 	if err != nil {
 		return err
 	}
+	r.harness(a, b, 0)
 	r.connectCost(a, b, g.seen.Opened)
 	if err := c.hold(r, g); err != nil {
 		return err
@@ -120,7 +121,7 @@ func (c *connectCmd) hold(r *run, g *group) error {
 		return err
 	}
 	for _, s := range r.res.Servers {
-		if us := 1e6 * s.Cores / float64(g.seen.Open); us >= 0.01 {
+		if us := 1e6 * s.Cores / float64(max(g.seen.Open, 1)); us >= 0.01 {
 			r.res.Figures[s.Name+" µs/connection/s"] = us
 		}
 	}

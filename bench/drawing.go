@@ -190,7 +190,7 @@ func (d *drawer) distributions(p *part) (list []lineChart) {
 		scenarios   []string // nil is all
 		of          func(*Result) Percentiles
 	}{
-		{"time from due to delivered", "latency", nil, func(r *Result) Percentiles { return delivered(r.Deliver) }},
+		{"time from due to delivered", "latency", nil, func(r *Result) Percentiles { return deliverTimes(r.Deliver) }},
 		{"time until a push is answered", "answer-time", []string{"push"}, answers},
 		{"time to get in", "connect-time", []string{"connect", "storm"}, func(r *Result) Percentiles { return connects(r.Connect) }},
 	} {
@@ -211,7 +211,7 @@ func (d *drawer) distributions(p *part) (list []lineChart) {
 	return list
 }
 
-func delivered(d *Deliver) Percentiles {
+func deliverTimes(d *Deliver) Percentiles {
 	if d == nil || d.Messages == 0 {
 		return Percentiles{}
 	}

@@ -99,7 +99,7 @@ func (c *floorCmd) run(r *run) error {
 		}
 		r.show.say("pair %d of %d: server %.2f µs, floor %.2f µs a write", i+1, c.Pairs, x.Server[i], x.Floor[i])
 	}
-	x.PerFrame, x.PerSecond = ratio(members.seen.Pushes, members.seen.Frames), c.Rate
+	x.PerFrame, x.PerSecond = ratio(members.seen.Framed, members.seen.Frames), c.Rate
 	r.res.Floor = x
 	r.res.Figures["server µs/write"], r.res.Figures["floor µs/write"] = median(x.Server), median(x.Floor)
 	r.res.Figures["ratio, median"], r.res.Figures["ratio, least"], r.res.Figures["ratio, most"] = median(x.Ratio), slices.Min(x.Ratio), slices.Max(x.Ratio)

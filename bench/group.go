@@ -30,7 +30,7 @@ type group struct {
 type clientProc struct {
 	*work.Process
 	first, n int
-	own      work.Usage // before it had clients
+	own      int64 // bytes of memory before it had clients
 
 	// What it has said last.
 	report swarm.Report
@@ -44,8 +44,7 @@ type seen struct {
 	latency, connects *hdrhistogram.Histogram // since the beginning
 	interval          *hdrhistogram.Histogram // latencies since the last look
 	finished          int                     // processes whose clients are all in, or were refused
-	use               work.Usage
-	each              []time.Duration // CPU of each process
+	each              []time.Duration         // CPU of each process
 }
 
 func newSeen() seen {
@@ -58,9 +57,9 @@ const openWindow = 128
 
 // newSpec is the clients that the options describe.
 func (r *run) newSpec(n, roomSize int, lanes [stamp.Kinds]int) swarm.Spec {
-	accepts := []int32{r.opt.Op, r.opt.Op + 1, r.opt.Op + 2} // as many as clients usually take
+	accepts := []int32{r.opt.Op, r.opt.Op + 1, r.opt.Op + 2}
 	if r.opt.API == "im" {
-		accepts = append(accepts, int32(protocol.OpRaw)) // im-cloud's only operation
+		accepts = append(accepts, int32(protocol.OpRaw)) // which all of its pushes have
 	}
 	return swarm.Spec{
 		Run: r.id, Addrs: r.opt.Addr, N: n, RoomSize: roomSize, MidBase: r.opt.MidBase, Accepts: accepts,
@@ -88,7 +87,7 @@ func (r *run) addGroup(name string, spec swarm.Spec) (*group, error) {
 		}
 		c := &clientProc{Process: p, first: spec.N * i / procs, n: spec.N*(i+1)/procs - spec.N*i/procs}
 		g.procs = append(g.procs, c)
-		if c.own, err = work.Call[work.Usage](p, "usage", work.None{}); err != nil {
+		if c.own, err = work.Call[int64](p, "memory", work.None{}); err != nil {
 			return nil, err
 		}
 	}
@@ -185,7 +184,6 @@ func (r *run) lookAtSome(g *group, asked func(*clientProc) bool) error {
 			return err
 		}
 		s.add(c.report)
-		s.use = s.use.Add(c.usage)
 		s.each = append(s.each, c.usage.CPU)
 	}
 	s.latency.Merge(s.interval)
@@ -208,6 +206,7 @@ func (s *seen) add(x swarm.Report) {
 	s.Pushes += x.Pushes
 	s.Measured += x.Measured
 	s.Frames += x.Frames
+	s.Framed += x.Framed
 	s.Reads += x.Reads
 	s.Bytes += x.Bytes
 	s.Faults.Add(x.Faults)

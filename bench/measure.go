@@ -168,7 +168,7 @@ func deliver(a, b seen, dt float64) *Deliver {
 	d := &Deliver{Seconds: dt, Messages: b.Pushes - a.Pushes, Bytes: b.Bytes - a.Bytes}
 	d.PerSecond = float64(d.Messages) / dt
 	if frames := b.Frames - a.Frames; frames > 0 {
-		d.PerFrame = float64(d.Messages) / float64(frames)
+		d.PerFrame = float64(b.Framed-a.Framed) / float64(frames)
 	}
 	if reads := b.Reads - a.Reads; reads > 0 {
 		d.PerRead = float64(d.Messages) / float64(reads)
@@ -188,18 +188,20 @@ func (r *run) harness(a, b snapshot, messages int64) {
 	dt := (b.at - a.at).Seconds()
 	h := &r.res.Harness
 	h.CPU = (b.pusher - a.pusher).Seconds()
+	busiest := 0.0 // in this interval; the result has that of all of them
 	for i := range b.clients {
 		used := (b.clients[i] - a.clients[i]).Seconds()
 		h.CPU += used
-		h.Busiest = max(h.Busiest, used/dt)
+		busiest = max(busiest, used/dt)
 	}
+	h.Busiest = max(h.Busiest, busiest)
 	h.Cores = h.CPU / dt
 	if messages > 0 {
 		h.PerMessageUS = h.CPU * 1e6 / float64(messages)
 	}
-	if h.Busiest >= busyThread {
+	if busiest >= busyThread {
 		h.Bound = true
-		r.warn("client-bound: a process of clients used %.0f %% of a CPU, so the server may be able to do more; use more --procs", 100*h.Busiest)
+		r.warn("client-bound: a process of clients used %.0f %% of a CPU, so the server may be able to do more; use more --procs", 100*busiest)
 	}
 	cores := float64(runtime.NumCPU())
 	if idle := (b.idle - a.idle).Seconds() / dt; idle < 0.05*cores {
@@ -240,14 +242,24 @@ func (r *run) after() {
 	if r.opt.ServerCgroup != "" {
 		r.res.Kernel.CgroupUsed, r.res.Kernel.CgroupTCP = readCgroup(r.opt.ServerCgroup)
 	}
-	var own int64
+}
+
+// clientMemory notes what the clients take that are open at the end. It has their
+// processes collect garbage, so nothing may be measured any more.
+func (r *run) clientMemory() error {
+	own, open := int64(0), 0
 	for _, g := range r.groups {
-		own += g.seen.use.RSS
+		open += g.seen.Open
 		for _, c := range g.procs {
-			own -= c.own.RSS
+			now, err := work.Call[int64](c.Process, "memory", work.None{})
+			if err != nil {
+				return err
+			}
+			own += now - c.own
 		}
 	}
 	r.res.Harness.BytesPerConn = perConnection(own, open)
+	return nil
 }
 
 // grown is how much more memory is taken, by Pss if it is known.

@@ -30,7 +30,7 @@ type mixedCmd struct {
 
 func (c *mixedCmd) check() error {
 	t := traffic{Rooms: c.Rooms}
-	err := errors.Join(t.check(c.Connections), (&timing{c.WarmUp, c.Duration}).check(), notBelow("--stalled", c.Stalled))
+	err := errors.Join(t.check(c.Connections), (&timing{c.WarmUp, c.Duration}).check(), notBelow("--heartbeat", c.Heartbeat), notBelow("--stalled", c.Stalled))
 	if c.RoomRate < 0 || c.MidRate < 0 || c.KeyRate < 0 || c.AllRate < 0 || c.Churn < 0 || c.ChurnEvery < 1 {
 		err = errors.Join(err, errors.New("--room-rate, --mid-rate, --key-rate, --all-rate, --churn: not below zero; --churn-every from 1"))
 	}
@@ -41,6 +41,7 @@ const mixedLanes = 2 // REST connections of each flow
 
 // flows are those of which there are any.
 func (c *mixedCmd) flows(r *run) (list []pusher.Flow, titles []string, err error) {
+	behind := pusher.Flow{Lanes: mixedLanes, Targets: c.Connections} // the flow to mids has the first lanes
 	for _, x := range []struct {
 		title   string
 		kind    stamp.Kind
@@ -51,7 +52,7 @@ func (c *mixedCmd) flows(r *run) (list []pusher.Flow, titles []string, err error
 	}{
 		{"to rooms", stamp.Room, c.Rooms, "", 0, c.RoomRate},
 		{"to mids", stamp.Self, c.Connections, "mids", 0, c.MidRate},
-		{"to keys", stamp.Self, c.Connections, "keys", 1, c.KeyRate},
+		{"to keys", stamp.Self, c.Connections, "keys", behind.PerTarget(), c.KeyRate},
 		{"to all", stamp.All, 1, "", 0, c.AllRate},
 	} {
 		if x.rate == 0 {

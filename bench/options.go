@@ -19,7 +19,7 @@ type options struct {
 	Label        string        `placeholder:"TEXT" help:"What sets this run apart from others, for reports."`
 	Addr         []string      `default:"ws://127.0.0.1:3102/sub" placeholder:"URL" help:"Where clients connect: ws://HOST:PORT/sub, wss://…, tcp://HOST:PORT; of several each client uses one."`
 	Rest         []string      `default:"http://127.0.0.1:3111" placeholder:"URL" help:"REST addresses of logic nodes, used in turn."`
-	API          string        `default:"goim" enum:"goim,im" help:"REST API to push by: goim or im (im-cloud's; clients over WebSocket only)."`
+	API          string        `default:"goim" enum:"goim,im" help:"REST API to push by: goim or im (im-cloud's)."`
 	Ack          string        `placeholder:"WHEN" help:"halley's ack parameter for goim's API: accepted or queued."`
 	ServerPid    []string      `placeholder:"NAME=PID" help:"A process of the server, whose CPU and memory are to be measured; several with the same name are summed."`
 	ServerCgroup string        `placeholder:"DIR" help:"Memory cgroup of the servers, as /sys/fs/cgroup/memory/halley."`
@@ -42,9 +42,6 @@ func (o *options) check() error {
 	for _, a := range o.Addr {
 		if err := swarm.ParseAddr(a); err != nil {
 			return fmt.Errorf("--addr: %w", err)
-		}
-		if o.API == "im" && strings.HasPrefix(a, "tcp:") {
-			return errors.New("--api im: clients must use WebSocket; over TCP a message of operation 9 cannot be told from a container of messages")
 		}
 	}
 	for _, a := range o.Rest {

@@ -35,14 +35,34 @@ func (c *pushCmd) run(r *run) error {
 	if err := r.window(r.clock.Now(), r.clock.Now()+time.Hour); err != nil {
 		return err
 	}
+	if err := r.startPusher(); err != nil {
+		return err
+	}
+	a, err := r.snap() // before the first message
+	if err != nil {
+		return err
+	}
 	x, err := r.start("pushes", f)
 	if err != nil {
 		return err
 	}
-	a, err := r.snap()
+	if err := r.watch(x, a); err != nil {
+		return err
+	}
+	if err := r.arrive(); err != nil {
+		return err
+	}
+	b, err := r.snap() // and not when it was waited for what should not come
 	if err != nil {
 		return err
 	}
+	r.between(a, b)
+	r.after()
+	return r.conclude()
+}
+
+// watch adds a second after the other to the series until a flow has ended.
+func (r *run) watch(x *flow, a snapshot) error {
 	for last := a; !x.last.Done; {
 		if err := r.sleep(r.clock.Now() + 100*time.Millisecond); err != nil {
 			return err
@@ -60,15 +80,5 @@ func (c *pushCmd) run(r *run) error {
 		r.point(a.at, last, now)
 		last = now
 	}
-	if err := r.settle(); err != nil {
-		return err
-	}
-	b, err := r.snap()
-	if err != nil {
-		return err
-	}
-	r.between(a, b)
-	r.res.Deliver.Latency = percentiles(g.seen.latency)
-	r.after()
 	return nil
 }

@@ -77,6 +77,7 @@ type Flow struct {
 	Accepted  int64            `json:"accepted"`
 	Refused   int64            `json:"refused"`
 	Unknown   int64            `json:"unknown"`
+	Behind    int64            `json:"behind,omitempty"` // due when the flow was ended, and not sent
 	PerSecond float64          `json:"accepted_per_second"`
 	Seconds   float64          `json:"seconds"`
 	Answer    Percentiles      `json:"answer_ms"`

@@ -138,14 +138,18 @@ func (r *run) newFlow(kind stamp.Kind, targets, lanes int, rate float64) pusher.
 	}
 }
 
+// startPusher starts the worker that pushes, if it is not there yet.
+func (r *run) startPusher() (err error) {
+	if r.pusher == nil {
+		r.pusher, err = r.worker("pusher", "")
+	}
+	return err
+}
+
 // start begins a flow now.
 func (r *run) start(name string, f pusher.Flow) (*flow, error) {
-	if r.pusher == nil {
-		p, err := r.worker("pusher", "")
-		if err != nil {
-			return nil, err
-		}
-		r.pusher = p
+	if err := r.startPusher(); err != nil {
+		return nil, err
 	}
 	f.Start = r.clock.Now() + 10*time.Millisecond
 	n, err := work.Call[int](r.pusher, "send", f)

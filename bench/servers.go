@@ -62,22 +62,30 @@ func (p serverProc) usage() (u cpuUse, err error) {
 	if err != nil {
 		return u, errors.New("there is no such process")
 	}
-	_, rest, _ := strings.Cut(text, ") ") // the name before it may have blanks
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return u, fmt.Errorf("/proc/%d/stat: %q", p.pid, text)
-	}
-	for _, f := range fields[11:13] {
-		ticks, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return u, err
-		}
-		u.cpu += time.Duration(ticks) * clockTick
+	if u.cpu, err = statCPU(text); err != nil {
+		return u, fmt.Errorf("/proc/%d/stat: %w", p.pid, err)
 	}
 	if text, err := p.file("io"); err == nil {
 		u.writes = field(text, "syscw:")
 	}
 	return u, nil
+}
+
+// statCPU is utime and stime of a process's stat, its 14th and 15th field. The second
+// is its name in brackets, which may itself have blanks and brackets.
+func statCPU(text string) (sum time.Duration, err error) {
+	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("%q has too few fields", text)
+	}
+	for _, f := range fields[11:13] {
+		ticks, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			return 0, err
+		}
+		sum += time.Duration(ticks) * clockTick
+	}
+	return sum, nil
 }
 
 func (p serverProc) memory() (m Memory) {

@@ -11,6 +11,14 @@ import (
 // settle ends the flows, waits until what was accepted has arrived or does not come
 // any more, and notes all that is wrong.
 func (r *run) settle() error {
+	if err := r.arrive(); err != nil {
+		return err
+	}
+	return r.conclude()
+}
+
+// arrive is the first part of it, up to when all has arrived.
+func (r *run) arrive() error {
 	r.show.say("waiting for what is under way")
 	if err := r.stopFlows(); err != nil {
 		return err
@@ -21,27 +29,40 @@ func (r *run) settle() error {
 	if err := r.tellExpected(); err != nil {
 		return err
 	}
-	gap, err := r.awaitAll()
+	_, err := r.await(0)
+	return err
+}
+
+// conclude waits for what nobody waits for, and judges.
+func (r *run) conclude() error {
+	gap, err := r.await(quiet)
 	if err != nil {
 		return err
 	}
 	r.res.Faults.Lost += gap.Lost
 	r.res.Faults.Unsent += gap.Unsent
 	r.judge(gap)
-	return nil
+	return r.clientMemory()
 }
 
 // noteFlow puts a flow into the result.
 func (r *run) noteFlow(x *flow) {
 	s := x.last
-	took := (s.Ended - x.spec.Start).Seconds()
+	took, perSecond := 0.0, 0.0
+	if s.Sent > 0 {
+		took = (s.Ended - x.spec.Start).Seconds()
+		perSecond = float64(s.Accepted) / took
+	}
 	r.res.Flows = append(r.res.Flows, Flow{
-		Name: x.name, Offered: x.spec.Rate, Lanes: x.spec.Lanes, Sent: s.Sent, Accepted: s.Accepted, Refused: s.Refused, Unknown: s.Unknown,
-		Seconds: took, PerSecond: float64(s.Accepted) / took, Answer: percentiles(x.answers), Late: percentiles(x.late), Why: s.Why,
+		Name: x.name, Offered: x.spec.Rate, Lanes: x.spec.Lanes, Sent: s.Sent, Accepted: s.Accepted, Refused: s.Refused, Unknown: s.Unknown, Behind: s.Behind,
+		Seconds: took, PerSecond: perSecond, Answer: percentiles(x.answers), Late: percentiles(x.late), Why: s.Why,
 	})
 	if late := percentiles(x.late); late.P99 > lateP99 {
 		r.res.Harness.Bound = true
 		r.warn("the harness itself was late with %s: p99 %s", x.name, ms(late.P99))
+	}
+	if s.Behind > max(s.Sent/100, int64(x.spec.Lanes)) {
+		r.warn("%s: %s that were due had not been sent when the flow ended, since others were not answered: they are in no figure", x.name, number(s.Behind))
 	}
 	if s.Accepted == 0 {
 		r.fail("%s: none of %s pushes was accepted: %v", x.name, number(s.Sent), s.Why)
@@ -75,31 +96,43 @@ func (r *run) tellExpected() error {
 	return nil
 }
 
-const settlePoll = 50 * time.Millisecond
+const (
+	settlePoll = 50 * time.Millisecond
+	// quiet is how long nothing may have come before a run ends in which nothing is
+	// missing: a message that comes twice may do so after all have come once.
+	quiet = time.Second
+)
 
-// awaitAll waits until nothing is missing, or nothing has come for the cool-down.
-func (r *run) awaitAll() (gap swarm.Gap, err error) {
-	for moved, last := r.clock.Now(), int64(-1); ; time.Sleep(settlePoll) {
+// await waits until nothing is missing and nothing has come for so long, or nothing
+// has come for the cool-down.
+func (r *run) await(still time.Duration) (gap swarm.Gap, err error) {
+	for moved, last := r.clock.Now(), int64(-1); ; {
 		if err := r.lookAtAll(); err != nil {
 			return gap, err
 		}
 		if len(r.flows) == 0 {
 			return gap, nil
 		}
-		if gap, err = r.missing(); err != nil || gap.Lost == 0 {
+		if gap, err = r.missing(); err != nil {
 			return gap, err
 		}
 		came := int64(0)
 		for _, g := range r.groups {
-			came += g.seen.Pushes
+			came += g.seen.Pushes + g.seen.Foreign + g.seen.Misdelivered + g.seen.Corrupt
 		}
 		if came != last {
 			moved, last = r.clock.Now(), came
 		}
-		if r.clock.Now()-moved > r.opt.CoolDown || r.ctx.Err() != nil {
+		since := r.clock.Now() - moved
+		if gap.Lost == 0 && since >= still || since > r.opt.CoolDown {
 			return gap, nil
 		}
-		r.show.say("waiting for %s messages", number(gap.Lost))
+		if gap.Lost > 0 {
+			r.show.say("waiting for %s messages", number(gap.Lost))
+		}
+		if err := r.sleep(r.clock.Now() + settlePoll); err != nil {
+			return gap, err
+		}
 	}
 }
 
@@ -154,6 +187,9 @@ func (r *run) judge(gap swarm.Gap) {
 		if x.n > 0 {
 			r.fail("%s messages %s", number(x.n), x.what)
 		}
+	}
+	if len(r.flows) > 0 && gap.Clients+gap.Complete == 0 {
+		r.fail("nothing was checked: there is no client left that counts")
 	}
 	if gap.Clients > 0 {
 		r.fail("%s clients lack messages, %s lack none", number(gap.Clients), number(gap.Complete))

@@ -31,9 +31,12 @@ func (r *Result) print(out io.Writer) error {
 		row(f.Name, "%s accepted of %s, %s/s%s  %s refused, %s unknown", number(f.Accepted), number(f.Sent), rate(f.PerSecond), offered(f.Offered), number(f.Refused), number(f.Unknown))
 		row("  answered in", "%s", f.Answer)
 	}
-	for name, d := range map[string]*Deliver{"delivered": r.Deliver, "crowd": r.Crowd} {
-		if d != nil && d.Messages > 0 {
-			row(name, "%s messages, %s/s, %s MB/s%s", number(d.Messages), number(d.PerSecond), rate(float64(d.Bytes)/d.Seconds/1e6), perFrame(d))
+	for _, x := range []struct {
+		name string
+		*Deliver
+	}{{"delivered", r.Deliver}, {"crowd", r.Crowd}} {
+		if d := x.Deliver; d != nil && d.Messages > 0 {
+			row(x.name, "%s messages, %s/s, %s MB/s%s", number(d.Messages), number(d.PerSecond), rate(float64(d.Bytes)/d.Seconds/1e6), perFrame(d))
 			row("  latency", "%s", d.Latency)
 		}
 	}

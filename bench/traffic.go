@@ -109,9 +109,18 @@ func (c *fanoutCmd) run(r *run) error { return c.pushAt(r) }
 
 func (c *latencyCmd) run(r *run) error { return (*fanoutCmd)(c).pushAt(r) }
 
+func (c *fanoutCmd) check() error {
+	err := errors.Join(c.timing.check(), above("--rate", c.Rate), notBelow("--heartbeat", c.Heartbeat),
+		notBelow("--stalled", c.Stalled), notBelow("--crowd", c.Crowd))
+	if c.Crowd > 0 {
+		err = errors.Join(err, above("--crowd-rate", c.CrowdRate))
+	}
+	return err
+}
+
 // pushAt opens the clients, pushes at a rate, and measures.
 func (c *fanoutCmd) pushAt(r *run) error {
-	if err := errors.Join(c.timing.check(), above("--rate", c.Rate), notBelow("--stalled", c.Stalled), notBelow("--crowd", c.Crowd)); err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
 	f, err := r.traffic(&c.traffic, c.Connections, c.Lanes, c.Rate)
@@ -189,9 +198,9 @@ func above(name string, x float64) error {
 	return nil
 }
 
-func notBelow(name string, x int) error {
+func notBelow[T int | time.Duration](name string, x T) error {
 	if x < 0 {
-		return fmt.Errorf("%s %d: want zero or more", name, x)
+		return fmt.Errorf("%s %v: want zero or more", name, x)
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ type Flow struct {
 // PerTarget is how many lanes send to one target.
 func (f *Flow) PerTarget() int { return (f.Lanes + f.Targets - 1) / f.Targets }
 
-// MaxPerTarget bounds PerTarget: a client keeps 16 bytes for each.
+// MaxPerTarget bounds PerTarget: a client keeps 24 bytes for each.
 const MaxPerTarget = 64
 
 // Check says what is wrong with f.
@@ -46,6 +46,8 @@ func (f *Flow) Check() error {
 		return fmt.Errorf("%d connections, %d targets, bursts of %d: want at least one of each", f.Lanes, f.Targets, f.Burst)
 	case f.PerTarget() > MaxPerTarget:
 		return fmt.Errorf("%d connections push to %d targets: at most %d may push to the same one", f.Lanes, f.Targets, MaxPerTarget)
+	case f.FirstLane < 0 || f.FirstLane+f.PerTarget() > stamp.MaxLanes:
+		return fmt.Errorf("%d lanes to a target from lane %d on: want lanes from 0 to %d", f.PerTarget(), f.FirstLane, stamp.MaxLanes-1)
 	case f.Size < stamp.Size || f.Size > maxBody:
 		return fmt.Errorf("body of %d bytes: want %d to %d", f.Size, stamp.Size, maxBody)
 	case f.Rate < 0 || f.Limit < 0 || f.Patience <= 0:

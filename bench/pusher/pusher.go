@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/url"
 	"runtime"
 	"sync"
@@ -53,6 +54,7 @@ type sending struct {
 
 	mu sync.Mutex
 	// guards below
+	stopped time.Duration // when
 	report  Sent
 	answers *hdrhistogram.Histogram
 	late    *hdrhistogram.Histogram
@@ -73,6 +75,7 @@ type Sent struct {
 	Refused  int64
 	Unknown  int64
 	Why      map[string]int64 // they were not accepted
+	Behind   int64            // messages that were due when it was stopped, and not sent
 	Done     bool             // it has ended, or has sent its limit
 	Ended    time.Duration    // when the last answer came
 
@@ -90,13 +93,14 @@ func (p *Pusher) send(f Flow) (int, error) {
 		seqs: make([]uint32, f.Targets*f.PerTarget()), counts: make([]swarm.Count, f.Targets*f.PerTarget()),
 		report: Sent{Why: map[string]int64{}}, answers: swarm.NewHistogram(), late: swarm.NewHistogram(),
 	}
+	dial := func(addr string) (net.Conn, error) { return net.DialTimeout("tcp", addr, f.Patience) }
 	for i := range s.lanes {
 		base, err := url.Parse(f.URLs[i%len(f.URLs)])
 		if err != nil || base.Scheme != "http" || base.Host == "" {
 			return 0, fmt.Errorf("REST address %q: want http://HOST:PORT", f.URLs[i%len(f.URLs)])
 		}
 		s.lanes[i] = &lane{number: i, wake: make(chan struct{}, 1), client: &fasthttp.HostClient{
-			Addr: base.Host, MaxConns: 1, MaxIdemponentCallAttempts: 1, // a repeated push would be another one
+			Addr: base.Host, Dial: dial, MaxConns: 1, MaxIdemponentCallAttempts: 1, // a repeated push would be another one
 			ReadTimeout: f.Patience, WriteTimeout: f.Patience, MaxIdleConnDuration: time.Hour,
 		}}
 	}
@@ -155,20 +159,21 @@ func (s *sending) runLane(l *lane, base string) {
 		}
 		due, slept, ok := s.await(l, k)
 		if !ok {
+			s.leave(k)
 			return
 		}
 		target, rank := s.place(l.number, l.next)
 		at := target*s.PerTarget() + rank
 		s.seqs[at]++
 		body = stamp.Append(body[:0], stamp.Stamp{
-			Run: s.Run, Target: stamp.To(s.Kind, s.First+target), Lane: uint16(s.FirstLane + rank), Seq: s.seqs[at], Due: due,
+			Run: s.Run, Target: stamp.To(s.Kind, s.First+target), Lane: uint8(s.FirstLane + rank), Seq: s.seqs[at], Due: due,
 		}, s.Size)
 		s.fill(req, s.First+target, body)
 		begun := s.clock.Now()
 		resp.Reset()
 		err := l.client.DoTimeout(req, resp, s.Patience)
 		o, why := s.judge(resp, err)
-		s.settle(&s.counts[at], o)
+		s.settle(&s.counts[at], s.seqs[at], o)
 		s.note(o, why, s.clock.Now()-due, begun-due, slept)
 	}
 }
@@ -202,13 +207,23 @@ func (s *sending) await(l *lane, k int64) (due time.Duration, slept, ok bool) {
 	return due, slept, true
 }
 
+// leave notes which messages of a lane, from k on, were due when the flow was stopped.
+func (s *sending) leave(k int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for ; s.Rate > 0 && (s.Limit == 0 || k < s.Limit) && s.due(k) <= s.stopped; k += int64(s.Lanes) {
+		s.report.Behind++
+	}
+}
+
 // settle notes what has become of a message. A refused one leaves a hole in the
-// numbers, which is why receivers count them.
-func (s *sending) settle(c *swarm.Count, o outcome) {
+// numbers, which is why receivers count and sum them up.
+func (s *sending) settle(c *swarm.Count, seq uint32, o outcome) {
 	switch o {
 	case accepted:
 		c.Least++
 		c.Most++
+		c.Sum += uint64(seq)
 	case unknown:
 		c.Most++
 	}
@@ -277,6 +292,7 @@ func (p *Pusher) stop(n int) (work.None, error) {
 		select {
 		case <-s.stop:
 		default:
+			s.stopped = s.clock.Now()
 			close(s.stop)
 		}
 	}

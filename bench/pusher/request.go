@@ -82,21 +82,26 @@ const (
 	unknown          // it may be delivered or not
 )
 
-// judge reads an answer. why is empty for accepted ones.
+// judge reads an answer. why is empty for accepted ones, and only for them.
 func (f *Flow) judge(resp *fasthttp.Response, err error) (o outcome, why string) {
-	switch body := resp.Body(); {
-	case err != nil:
+	if err != nil {
 		return unknown, err.Error()
-	case resp.StatusCode() == fasthttp.StatusServiceUnavailable, resp.StatusCode() == fasthttp.StatusBadRequest:
-		return refused, fmt.Sprintf("HTTP %d %s", resp.StatusCode(), short(body))
-	case resp.StatusCode() != fasthttp.StatusOK:
-		return unknown, fmt.Sprintf("HTTP %d %s", resp.StatusCode(), short(body))
-	case f.API == "im" && bytes.HasSuffix(body, []byte(`"code":0}`)), bytes.HasPrefix(body, []byte(`{"code":0,`)):
+	}
+	status, body := resp.StatusCode(), resp.Body()
+	ok := bytes.HasPrefix(body, []byte(`{"code":0,`)) || f.API == "im" && bytes.HasSuffix(body, []byte(`"code":0}`))
+	if status == fasthttp.StatusOK && ok {
 		return accepted, ""
+	}
+	why = fmt.Sprintf("HTTP %d %s", status, short(body))
+	switch {
+	case status == fasthttp.StatusServiceUnavailable, status == fasthttp.StatusBadRequest:
+		return refused, why
+	case status != fasthttp.StatusOK:
+		return unknown, why
 	case f.API == "im", bytes.HasPrefix(body, []byte(`{"code":-400,`)):
-		return refused, short(body)
+		return refused, why
 	default:
-		return unknown, short(body)
+		return unknown, why
 	}
 }
 

@@ -8,5 +8,5 @@
 // that keeps order keeps the order of a lane. Several lanes to one target have no
 // order among them, and need none.
 //
-// A receiver keeps 16 bytes for each lane of each target it listens to (Track).
+// A receiver keeps 24 bytes for each lane of each target it listens to (Track).
 package stamp

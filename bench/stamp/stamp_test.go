@@ -1,6 +1,7 @@
 package stamp
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -13,28 +14,55 @@ func TestStamp(t *testing.T) {
 		if len(body) != max(size, Size) {
 			t.Errorf("%d bytes, want %d", len(body), size)
 		}
-		got, intact, ok := Parse(body)
-		if got != s || !intact || !ok {
-			t.Errorf("got %+v, intact %v, ok %v; want %+v", got, intact, ok, s)
+		if got, from := Parse(body, s.Run); got != s || from != Whole {
+			t.Errorf("got %+v, origin %d; want %+v, whole", got, from, s)
 		}
-		for i := Size; i < len(body); i++ {
-			body[i] ^= 1
-			if _, intact, ok = Parse(body); intact || !ok {
-				t.Errorf("byte %d of %d is wrong: intact %v, ok %v", i, size, intact, ok)
-			}
-			body[i] ^= 1
+		if _, from := Parse(body, s.Run^1); from != Foreign {
+			t.Errorf("for another run it has origin %d, want foreign", from)
 		}
 	}
 	f(Stamp{}, Size)
-	f(Stamp{Run: 1<<32 - 1, Target: To(All, 1<<30-1), Lane: 1<<16 - 1, Seq: 1<<32 - 1, Due: 1<<48 - 1}, 0)
+	f(Stamp{Run: 1<<32 - 1, Target: To(All, 1<<30-1), Lane: MaxLanes - 1, Seq: 1<<32 - 1, Due: 1<<48 - 1}, 0)
 	f(Stamp{Run: 7, Target: To(Room, 3), Lane: 2, Seq: 1, Due: 90 * time.Minute}, 30)
 	f(Stamp{Run: 7, Target: To(Self, 1_000_000), Seq: 1}, 1000)
-	if _, _, ok := Parse(make([]byte, Size-1)); ok {
-		t.Error("a body that is too short was taken")
-	}
 	if to := To(Room, 12345); to.Kind() != Room || to.Number() != 12345 {
 		t.Errorf("kind %d, number %d", to.Kind(), to.Number())
 	}
+}
+
+// Whatever byte of a body is changed, and however, and wherever it is cut off, it is
+// not taken for whole. Without filling, a body that names another run is foreign.
+func TestStampDamage(t *testing.T) {
+	s := Stamp{Run: 0x01020304, Target: To(Room, 3), Lane: 2, Seq: 70_000, Due: 90 * time.Minute}
+	f := func(body []byte, want Origin, format string, args ...any) {
+		t.Helper()
+		if _, from := Parse(body, s.Run); from != want {
+			t.Errorf("origin %d, want %d: %s", from, want, fmt.Sprintf(format, args...))
+		}
+	}
+	for _, size := range []int{Size, 30, 200} {
+		body := Append(nil, s, size)
+		for i := range body {
+			want := Damaged
+			if i < 4 && size == Size {
+				want = Foreign
+			}
+			for flip := 1; flip < 256; flip++ {
+				body[i] ^= byte(flip)
+				f(body, want, "byte %d of %d is wrong by %#x", i, size, flip)
+				body[i] ^= byte(flip)
+			}
+		}
+		for n := range body {
+			want := Damaged
+			if n < Size {
+				want = Foreign
+			}
+			f(body[:n], want, "%d bytes of %d", n, size)
+		}
+	}
+	f([]byte("something else, of more than 20 bytes"), Foreign, "text")
+	f(nil, Foreign, "nothing")
 }
 
 func TestTrack(t *testing.T) {
@@ -101,7 +129,7 @@ func TestAllocs(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, func() {
 		seq++
 		buf = Append(buf[:0], Stamp{Seq: seq}, 30)
-		s, _, _ := Parse(buf)
+		s, _ := Parse(buf, 0)
 		tr.Come(s.Seq)
 	}); n != 0 {
 		t.Errorf("%v allocations for a message, want 0", n)
@@ -112,7 +140,7 @@ func BenchmarkReceive(b *testing.B) {
 	var tr Track
 	body := Append(nil, Stamp{Seq: 1}, 30)
 	for b.Loop() {
-		s, _, _ := Parse(body)
+		s, _ := Parse(body, 0)
 		tr.Come(s.Seq + tr.last)
 	}
 }

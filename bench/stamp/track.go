@@ -9,6 +9,7 @@ type Track struct {
 	last   uint32 // the highest number that has come
 	seen   uint32 // how many different ones have
 	recent uint64 // bit i: last-i has come
+	sum    uint64 // of the numbers of those that are seen
 }
 
 // Verdict is what is wrong with the order of a message.
@@ -31,7 +32,7 @@ func (t *Track) Come(seq uint32) Verdict {
 			t.recent = 1
 		}
 		t.last = seq
-		t.seen++
+		t.see(seq)
 		return Fine
 	}
 	behind := t.last - seq
@@ -42,10 +43,19 @@ func (t *Track) Come(seq uint32) Verdict {
 		return Doubled
 	default:
 		t.recent |= bit
-		t.seen++
+		t.see(seq)
 		return Reordered
 	}
 }
+
+func (t *Track) see(seq uint32) {
+	t.seen++
+	t.sum += uint64(seq)
+}
+
+// Sum is that of the numbers of the messages that Seen counts. That as many have come
+// as should does not say that they are those.
+func (t *Track) Sum() uint64 { return t.sum }
 
 // Seen is how many different messages have come, without stale ones.
 func (t *Track) Seen() uint32 { return t.seen }

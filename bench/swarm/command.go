@@ -180,8 +180,14 @@ func (s *Swarm) sendBeats() {
 		return
 	}
 	gap := b.every / time.Duration(len(s.clients))
-	for now := s.clock.Now(); b.begun+time.Duration(b.sent)*gap <= now; b.sent++ {
+	// A turn of each at a time: a gap may be so short that more are due than can be sent.
+	now := s.clock.Now()
+	for range s.clients {
+		if b.begun+time.Duration(b.sent)*gap > now {
+			return
+		}
 		c := &s.clients[int(b.sent)%len(s.clients)]
+		b.sent++
 		if c.state != open || c.blind {
 			continue
 		}

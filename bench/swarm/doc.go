@@ -4,7 +4,7 @@
 //
 // One thread runs all of them, on non-blocking sockets in one epoll, because what
 // the clients take from a machine is missing at the server it measures. A client is 56
-// bytes of memory and 16 for each lane it listens to (package stamp); a heap of its
+// bytes of memory and 24 for each lane it listens to (package stamp); a heap of its
 // own it has only while a message is incomplete. Over TLS it has crypto/tls's 6 KB.
 //
 // Commands are functions that run between two rounds of the loop (Swarm.do) and are

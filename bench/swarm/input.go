@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 
 	"golang.org/x/sys/unix"
@@ -27,7 +28,7 @@ func (s *Swarm) read(c *client) {
 			s.arrived(c, s.buf[:held+n], n)
 		case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EINTR), errors.Is(err, wouldBlock{}):
 			return
-		case errors.Is(err, net.ErrClosed):
+		case errors.Is(err, net.ErrClosed), errors.Is(err, io.EOF): // the latter after TLS's own goodbye
 			s.end(c, "closed by the server")
 		case errors.Is(err, unix.ECONNRESET):
 			s.end(c, "reset")
@@ -159,7 +160,8 @@ func serverFrame(in []byte) (op ws.OpCode, payload []byte, n int, err error) {
 	return ws.OpCode(in[0] & 0x0f), in[size:n], n, nil
 }
 
-// packet handles one packet. Pushes come in an op 9, over TCP also alone.
+// packet handles one packet. Pushes come in an op 9, over TCP also alone; im-cloud's
+// have op 9 themselves. Those are told from a container by their stamp.
 func (s *Swarm) packet(c *client, p protocol.Packet) error {
 	switch p.Op {
 	case protocol.OpAuthReply:
@@ -176,23 +178,34 @@ func (s *Swarm) packet(c *client, p protocol.Packet) error {
 		s.report.Beats++
 		return nil
 	case protocol.OpRaw:
-		if !c.marked {
-			s.report.Frames++
+		if _, from := stamp.Parse(p.Body, s.spec.Run); from != stamp.Foreign {
+			return s.push(c, p)
 		}
-		for in := p.Body; len(in) > 0; {
-			inner, n, err := protocol.Parse(in, -1)
-			if err != nil || n == 0 {
-				return fmt.Errorf("op 9 with a broken packet in it: %w", errors.Join(err, protocol.ErrShort))
-			}
-			if err := s.push(c, inner); err != nil {
-				return err
-			}
-			in = in[n:]
-		}
-		return nil
+		return s.pushes(c, p.Body)
 	default:
 		return s.push(c, p)
 	}
+}
+
+// pushes handles the packets of an op 9.
+func (s *Swarm) pushes(c *client, in []byte) error {
+	framed := int64(0)
+	for len(in) > 0 {
+		inner, n, err := protocol.Parse(in, -1)
+		if err != nil || n == 0 {
+			return fmt.Errorf("op 9 with a broken packet in it: %w", errors.Join(err, protocol.ErrShort))
+		}
+		if err := s.push(c, inner); err != nil {
+			return err
+		}
+		framed++
+		in = in[n:]
+	}
+	if !c.marked {
+		s.report.Frames++
+		s.report.Framed += framed
+	}
+	return nil
 }
 
 // push checks one message.
@@ -200,14 +213,13 @@ func (s *Swarm) push(c *client, p protocol.Packet) error {
 	if c.state != open {
 		return fmt.Errorf("op %d before op 8", p.Op)
 	}
-	m, intact, ok := stamp.Parse(p.Body)
-	if !ok || m.Run != s.spec.Run {
-		s.report.Foreign++
-		return nil
-	}
+	m, from := stamp.Parse(p.Body, s.spec.Run)
 	kind := m.Target.Kind()
 	switch {
-	case int(m.Lane) >= s.laneCount(kind) || m.Seq == 0 || !intact:
+	case from == stamp.Foreign:
+		s.report.Foreign++
+		return nil
+	case from == stamp.Damaged || int(m.Lane) >= s.laneCount(kind) || m.Seq == 0:
 		s.report.Corrupt++
 		s.report.example("client %d: message %d of %v, %d bytes, is not as it was sent", s.number(c), m.Seq, m.Target, len(p.Body))
 		return nil

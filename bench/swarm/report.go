@@ -27,6 +27,7 @@ type Report struct {
 	Pushes   int64 // messages
 	Measured int64 // of them, due in the window
 	Frames   int64 // op-9 packets: over WebSocket as many as there were writes, or more
+	Framed   int64 // messages in them
 	Reads    int64
 	Bytes    int64
 	LastPush time.Duration // when the last message came
@@ -119,8 +120,11 @@ func (s *Swarm) setWindow(w Window) (work.None, error) {
 }
 
 // Count is how many messages a lane has had accepted: between Least and Most, where
-// it is not known of some.
-type Count struct{ Least, Most uint32 }
+// it is not known of some. Sum is that of the numbers of accepted ones.
+type Count struct {
+	Least, Most uint32
+	Sum         uint64
+}
 
 // Expectation is what has been accepted, by target and lane. A target that is not
 // in it has been sent nothing.
@@ -181,10 +185,15 @@ func (s *Swarm) compare(c *client, g *Gap) {
 	}
 	for k, target := range targets {
 		for lane, count := range s.expected.of(stamp.Kind(k), target) {
-			seen := s.track(c, stamp.Kind(k), lane).Seen()
+			track := s.track(c, stamp.Kind(k), lane)
+			seen := track.Seen()
 			g.Wanted += int64(count.Least)
 			lost += max(0, int64(count.Least)-int64(seen))
 			g.Unsent += max(0, int64(seen)-int64(count.Most))
+			if seen == count.Least && seen == count.Most && track.Sum() != count.Sum {
+				lost++     // at least one accepted message, in place of which
+				g.Unsent++ // one has come that was refused
+			}
 		}
 	}
 	g.Lost += lost

@@ -60,10 +60,11 @@ type client struct {
 type state uint8
 
 const (
-	closed     state = iota
-	connecting       // TCP or TLS
-	upgrading        // the request is sent
-	joining          // op 7 is sent
+	closed state = iota
+	connecting
+	securing  // the TLS handshake is under way
+	upgrading // the request is sent
+	joining   // op 7 is sent
 	open
 )
 
@@ -165,6 +166,7 @@ func (s *Swarm) event(c *client, events uint32) {
 		s.end(c, "reset")
 	case c.state == connecting:
 		s.connected(c)
+	case c.state == securing: // how its handshake ends says what has happened
 	default:
 		s.read(c)
 	}
@@ -202,5 +204,5 @@ func (s *Swarm) sweepLate() {
 }
 
 func (x state) String() string {
-	return [...]string{"closed", "connecting", "upgrading", "joining", "open"}[x]
+	return [...]string{"closed", "connecting", "securing", "upgrading", "joining", "open"}[x]
 }

@@ -43,6 +43,7 @@ func (s *Swarm) secure(c *client) {
 	}
 	end := &tlsEnd{wire: tlsWire{fd: fd, hands: true, until: time.Now().Add(s.spec.Patience)}}
 	end.conn = tls.Client(&end.wire, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12})
+	c.state = securing
 	was := c.begun
 	go func() { // ends within the spec's patience
 		err := end.conn.Handshake()
@@ -54,7 +55,7 @@ func (s *Swarm) secure(c *client) {
 // secured goes on with c when its handshake has ended, if it is still the same.
 func (s *Swarm) secured(c *client, begun time.Duration, end *tlsEnd, err error) {
 	switch {
-	case int(c.index) >= len(s.clients) || c != &s.clients[c.index] || c.state != connecting || c.begun != begun:
+	case int(c.index) >= len(s.clients) || c != &s.clients[c.index] || c.state != securing || c.begun != begun:
 		// closed meanwhile
 	case err != nil:
 		s.end(c, fmt.Sprintf("TLS: %v", err))

@@ -37,6 +37,7 @@ func Start(argv ...string) (*Process, error) {
 	}
 	p := &Process{name: strings.Join(argv, " "), cmd: exec.Command(argv[0], argv[1:]...), out: make(chan answer)}
 	p.cmd.Stderr = &p.tail
+	p.cmd.WaitDelay = endPatience // for whoever it has started and left behind with its stderr
 	stdout, err := p.cmd.StdoutPipe()
 	if err == nil {
 		p.in, err = p.cmd.StdinPipe()
@@ -47,17 +48,26 @@ func Start(argv ...string) (*Process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start worker %s: %w", p.name, err)
 	}
-	go func() { // ends with the process
-		defer close(p.out)
-		for in := json.NewDecoder(stdout); ; {
-			var a answer
-			if in.Decode(&a) != nil {
-				return
-			}
-			p.out <- a
-		}
-	}()
+	go p.read(stdout) // ends with the process
 	return p, nil
+}
+
+// read hands over the answers. When they end, so does the process; out is closed only
+// when all that it has said on stderr is there.
+func (p *Process) read(stdout io.Reader) {
+	defer close(p.out)
+	in := json.NewDecoder(stdout)
+	for {
+		var a answer
+		if err := in.Decode(&a); err != nil {
+			if !errors.Is(err, io.EOF) {
+				_ = p.cmd.Process.Kill() // it speaks of something else, and need not end by itself
+			}
+			break
+		}
+		p.out <- a
+	}
+	_ = p.cmd.Wait() // how it ends is of no interest
 }
 
 // Pid is the process id of what was started.
@@ -116,7 +126,6 @@ func (p *Process) Stop() {
 	defer kill.Stop()
 	for range p.out { // an answer that nobody waits for any more
 	}
-	_ = p.cmd.Wait() // how it ends is of no interest any more
 }
 
 // syncRounds is how often a worker is asked for its time. The answer that took least

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"runtime/debug"
 )
 
 // request is a command to a worker, answer what it says to it.
@@ -39,12 +40,18 @@ func Do[A, R any](f func(A) (R, error)) Command {
 }
 
 // Serve is a worker: it runs commands, one after another, until in ends. To its own
-// commands it adds those by which its clock is set.
+// commands it adds those by which its clock is set and it is looked at: usage is what it
+// has used so far, memory the bytes it takes once garbage is collected.
 func Serve(in io.Reader, out io.Writer, clock *Clock, commands map[string]Command) error {
 	all := maps.Clone(commands)
 	all["time"] = Do(func(None) (int64, error) { return monotonic(), nil })
 	all["sync"] = Do(func(base int64) (None, error) { clock.base.Store(base); return None{}, nil })
 	all["usage"] = Do(func(None) (Usage, error) { return ownUsage() })
+	all["memory"] = Do(func(None) (int64, error) {
+		debug.FreeOSMemory() // what is not used any more is nobody's: a report is large
+		u, err := ownUsage()
+		return u.RSS, err
+	})
 	d, e := json.NewDecoder(in), json.NewEncoder(out)
 	for {
 		var req request

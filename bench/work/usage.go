@@ -15,9 +15,6 @@ type Usage struct {
 	RSS int64         // resident size, bytes
 }
 
-// Add adds another worker's.
-func (u Usage) Add(v Usage) Usage { return Usage{u.CPU + v.CPU, u.RSS + v.RSS} }
-
 // ownUsage is that of this process.
 func ownUsage() (u Usage, err error) {
 	var r unix.Rusage

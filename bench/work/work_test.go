@@ -18,7 +18,12 @@ func TestMain(m *testing.M) {
 		"double": Do(func(n int) (int, error) { return 2 * n, nil }),
 		"fail":   Do(func(None) (None, error) { return None{}, errors.New("it will not") }),
 		"now":    Do(func(None) (time.Duration, error) { return clock.Now(), nil }),
-		"die":    Do(func(None) (None, error) { fmt.Fprintln(os.Stderr, "last words"); os.Exit(3); return None{}, nil }),
+		"babble": Do(func(None) (None, error) {
+			fmt.Fprintln(os.Stderr, "babbled")
+			fmt.Print("no JSON ")
+			return None{}, nil
+		}),
+		"die": Do(func(None) (None, error) { fmt.Fprintln(os.Stderr, "last words"); os.Exit(3); return None{}, nil }),
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -56,6 +61,14 @@ func TestCalls(t *testing.T) {
 	}
 	f("last words", "die", None{})
 	f("last words", "double", 1)
+}
+
+// A worker that says what is no answer is ended, and what it said on stderr told.
+func TestBabble(t *testing.T) {
+	p := start(t, os.Args[0])
+	if _, err := Call[None](p, "babble", None{}); err == nil || !strings.Contains(err.Error(), "babbled") {
+		t.Errorf("error %v", err)
+	}
 }
 
 // The clocks of all processes agree: what one reads lies between what the other reads
