@@ -76,15 +76,14 @@ func (l *loop) toRoom(node *nodeRoom, m *message) {
 	}
 }
 
-// schedule has the room flushed: at once, or, within coalesce of the last time,
-// when that is over. The first message never waits, its followers leave together.
+// schedule has the room flushed: at once, or, within coalesce of the last time or
+// while it rests, when that is over. The first message never waits, its followers leave
+// together.
 func (l *loop) schedule(r *room) {
 	r.queued = true
-	if r.options.Coalesce > 0 {
-		if now := l.clock(); now < r.openFrom {
-			l.flushAt(r.openFrom, r)
-			return
-		}
+	if r.openFrom > 0 && l.clock() < r.openFrom {
+		l.flushAt(r.openFrom, r)
+		return
 	}
 	l.dirtyRooms.push(r)
 }
@@ -104,18 +103,41 @@ func (l *loop) flushRoom(r *room) (more bool) {
 	}
 	l.putFlush(r.flushing)
 	r.flushing = nil
+	l.rest(r)
 	if r.pending != nil {
 		l.schedule(r)
 	}
 	return false
 }
 
-// beginFlush takes what one write holds of what is pending. The rest is not kept
-// back by coalesce.
+const (
+	// restFactor is how many times as long as a flush has taken its room rests, up to
+	// maxRest ms: a room takes a third of a loop's time at most, as long as that delays nothing by
+	// more. A small room takes less than the millisecond that counts.
+	//
+	// One room of 5,000, everything on 2 cores (halley bench fanout, with and without), at
+	// 20, 100 and 400 messages a second: 0.59, 0.56 and 0.54 cores for the gateway instead of
+	// 0.99, 0.93 and 0.83; 1.8, 9.4 and 51 messages to a write instead of 1.1, 5.5 and 31; and as
+	// nobody waits for the CPU any more, p99 161, 163 and 295 ms instead of 182, 228 and 377.
+	restFactor = 2
+	maxRest    = 50
+)
+
+// rest has what comes for a large room after a flush wait a little, and leave
+// together.
+func (l *loop) rest(r *room) {
+	if now := l.clock(); r.begun > 0 && now > r.begun {
+		r.openFrom = max(r.openFrom, now+min(restFactor*(now-r.begun), maxRest))
+	}
+}
+
+// beginFlush takes what one write holds of what is pending. What is left is not kept
+// back.
 func (l *loop) beginFlush(r *room) {
 	n := l.fits(r.pending)
-	r.flushing, r.todo = l.getFlush(r.pending[:n:n]), len(r.members)
+	r.flushing, r.todo, r.begun = l.getFlush(r.pending[:n:n]), len(r.members), l.clock()
 	if r.pending = r.pending[n:]; len(r.pending) > 0 {
+		r.begun = 0
 		return
 	}
 	r.pending = nil

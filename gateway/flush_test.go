@@ -69,7 +69,8 @@ func TestRoomChangesDuringFlush(t *testing.T) {
 				}
 			}
 			add()
-			more = l.settle()
+			chime{}.run(l) // a room that rests waits for it
+			more = l.settle() || l.wheel.rooms > 0
 		}
 		for _, c := range stays {
 			list := bodies(t, *got[c])
@@ -138,6 +139,51 @@ func TestCoalesce(t *testing.T) {
 		step(60*time.Millisecond, 5, "6")
 		if got := bodies(t, wire); fmt.Sprint(got) != "[0 1 2 3 4 5 6]" {
 			t.Errorf("got %v", got)
+		}
+		if l.wheel.rooms != 0 {
+			t.Errorf("%d rooms wait", l.wheel.rooms)
+		}
+		l.chime.stop()
+	})
+}
+
+// A room whose flush has taken long rests twice as long, 50 ms at most: what comes
+// meanwhile leaves together. After that, and in a room that is served quickly, a message
+// leaves at once.
+func TestRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, r, conns := fakeRoom(t, 2)
+		slow := 5 * time.Millisecond
+		var wire []byte
+		tcp := conns[1]
+		tcp.onWrite = func(b []byte) (int, error) { tcp.written++; wire = append(wire, b...); return len(b), nil }
+		conns[0].onWrite = func(b []byte) (int, error) { time.Sleep(slow); return len(b), nil }
+		step := func(d time.Duration, writes int, messages ...string) {
+			t.Helper()
+			time.Sleep(d)
+			for _, m := range messages {
+				l.toRoom(r.node, testMessage(m))
+			}
+			chime{}.run(l)
+			if more := l.settle(); more || tcp.written != writes {
+				t.Fatalf("%d writes, want %d; more: %v", tcp.written, writes, more)
+			}
+		}
+		step(time.Second, 1, "0")         // takes 5 ms: rests 10
+		step(time.Millisecond, 1, "1")    //
+		step(8*time.Millisecond, 1, "2")  //
+		step(time.Millisecond, 2)         // 1 and 2 leave
+		slow = time.Second                //
+		step(10*time.Millisecond, 3, "3") // takes a second: rests 50 ms
+		slow = 0                          //
+		step(49*time.Millisecond, 3, "4") //
+		step(time.Millisecond, 4)         //
+		step(0, 5, "5")                   // that was quick
+		big := make([]byte, maxWrite)     //
+		slow = 5 * time.Millisecond       //
+		step(0, 7, "6", string(big))      // more than a write holds: nothing is kept back
+		if got := bodies(t, wire); fmt.Sprint(got[:6]) != "[0 1 2 3 4 5]" || len(got) != 8 {
+			t.Errorf("got %.100v", got)
 		}
 		if l.wheel.rooms != 0 {
 			t.Errorf("%d rooms wait", l.wheel.rooms)

@@ -18,9 +18,10 @@ type room struct {
 
 	pending  []*message // what the next flush writes to the members
 	queued   bool       // it is in loop.dirtyRooms, or waits in the wheel
-	openFrom int64      // coalesce: ms of loop.clock before which followers wait
+	openFrom int64      // coalesce and rest: ms of loop.clock before which followers wait
 
 	flushing *flush // under way; nil: none
+	begun    int64  // ms of loop.clock at which that was; 0: there was more than one write holds
 	todo     int    // members[:todo] have not got it yet
 }
 
