@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -48,7 +49,7 @@ func newRun(ctx context.Context, scenario string, opt *options, env Env) (*run, 
 		ctx: ctx, opt: opt, clock: work.NewClock(), id: rand.Uint32(), servers: servers,
 		show: newProgress(env.Stderr, opt.Quiet),
 		res: &Result{
-			Scenario: scenario, Target: opt.Target, Label: opt.Label, Time: time.Now().UTC(), Command: env.Args,
+			Scenario: scenario, Target: opt.Target, Label: opt.Label, Time: time.Now().UTC(), Command: withoutFile(env.Args),
 			Version: env.Version, Machine: thisMachine(), Figures: map[string]float64{},
 		},
 	}
@@ -56,6 +57,20 @@ func newRun(ctx context.Context, scenario string, opt *options, env Env) (*run, 
 	r.memory, _ = memories(servers)
 	r.kernel = readKernel()
 	return r, nil
+}
+
+// withoutFile is a command line without --json and its file, which says nothing about
+// a run.
+func withoutFile(args []string) (list []string) {
+	for i := 0; i < len(args); i++ {
+		switch {
+		case args[i] == "--json":
+			i++
+		case !strings.HasPrefix(args[i], "--json="):
+			list = append(list, args[i])
+		}
+	}
+	return list
 }
 
 // worker starts a worker of this machine, or one by a command.

@@ -125,7 +125,7 @@ failed=0
 measure() {
   local label=$1 command=$2 file
   shift 2
-  file=$RESULTS/$command-${label//\//-}-${target:-halley}-$(date -u +%H%M%S).json
+  file=$RESULTS/$command-${label//[\/ ]/-}-${target:-halley}-$(date -u +%H%M%S).json
   echo "== $command $label ${target:-halley}"
   "$HALLEY" bench "$command" --target "${target:-halley}" --label "$label" --addr "$(commas "${ws[@]}")" --rest "$(commas "${rest[@]}")" \
     --server-pid "$(commas "${server_pids[@]}")" ${CGROUP:+--server-cgroup "$CGROUP"} --json "$file" "$@" || failed=1

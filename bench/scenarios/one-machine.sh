@@ -9,12 +9,12 @@
 #   OTHER_PIDS=comet=123,logic=456,job=789   (for CPU and memory)
 # BENCH_REDIS and BENCH_KAFKA, as host:port, have halley use the same Redis and Kafka.
 #
+# TOPOLOGY=all measures halley in one process on embedded parts instead.
 # SCALE=small makes runs that take a second or two, to see that they work.
 set -euo pipefail
 # shellcheck source=bench/scenarios/lib.sh
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 pairs=${PAIRS:-3}
-flags=() # of the gateway
 
 # Sizes, for all scenarios.
 many=15000 room=5000 total=20000 time=(--warm-up 3s -d 10s)
@@ -52,13 +52,24 @@ run_imcloud() {
   for n in 2000 5000 20000; do both "c500-n$n" push -n 1000 --to mids --lanes 500 --total "$n" --api im; done
   both c1000-n20000 push -n 1000 --to mids --lanes 1000 --total 20000 --api im
 }
-run_slow() { both quarter-stalled latency -n "$many" --rooms 15 -r 30 --stalled 4 --rcvbuf 32768 "${time[@]}"; both nobody-stalled latency -n "$many" --rooms 15 -r 30 --rcvbuf 32768 "${time[@]}"; }
+# With a quarter of the clients stalled and with none, in turn.
+run_slow() {
+  local i n=$pairs pairs=1 load=(latency -n "$many" --rooms 15 -r 200 --burst 20 --lanes 20 --size 640 --rcvbuf 32768 "${time[@]}")
+  for ((i = 0; i < n; i++)); do
+    both quarter-stalled "${load[@]}" --stalled 4
+    both nobody-stalled "${load[@]}"
+  done
+}
 run_crowd() { both crowd latency -n 100 -r 20 --crowd $((many - 1000)) "${time[@]}"; }
 run_mixed() { both mixed mixed -n "$room" --rooms 50 "${time[@]}"; }
 run_floor() { both floor floor -n "$room"; }
 
 all=(connect storm fanout latency lone push imcloud slow crowd mixed floor)
 for s in "$@"; do declare -F "run_$s" >/dev/null || die "no scenario $s; there are ${all[*]}"; done
-cluster 1 --gateway.max-connections 19000 "${flags[@]}"
+case ${TOPOLOGY:-split} in
+  split) cluster 1 --gateway.max-connections 19000 ;;
+  all) all_in_one ;;
+  *) die "TOPOLOGY=$TOPOLOGY: split or all" ;;
+esac
 for s in "${@:-${all[@]}}"; do "run_$s"; done
 exit $failed
