@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"runtime"
@@ -85,7 +86,8 @@ func (r *run) measure(warmUp, length time.Duration) error {
 	}
 	for last, until := a, from+length; r.clock.Now() < until; {
 		if err := r.sleep(min(until, last.at+time.Second)); err != nil {
-			return err
+			r.cutShort(fmt.Sprintf("%.1f of %.1f s", (r.clock.Now() - from).Seconds(), length.Seconds()))
+			break
 		}
 		now, err := r.snap()
 		if err != nil {
@@ -101,6 +103,14 @@ func (r *run) measure(warmUp, length time.Duration) error {
 	r.between(a, b)
 	r.after()
 	return nil
+}
+
+// cutShort notes that a run was cancelled while it was measured. It ends as others
+// do: what was sent is waited for, and checked.
+func (r *run) cutShort(after string) {
+	r.res.Cancelled = true
+	r.ctx = context.WithoutCancel(r.ctx)
+	r.warn("cancelled after %s: the figures are of that", after)
 }
 
 // point adds a second to the series, and shows it.

@@ -15,7 +15,7 @@ func TestOptionErrors(t *testing.T) {
 		if !strings.Contains(line, "--addr") {
 			args = append(args, "--addr=tcp://127.0.0.1:1") // where nobody is, if it is not seen that something is wrong
 		}
-		err := runLine(args, &bytes.Buffer{})
+		err := runLine(t.Context(), args, &bytes.Buffer{})
 		for _, w := range want {
 			if err == nil || !strings.Contains(err.Error(), w) {
 				t.Errorf("%s: error %v, want one with %q", line, err, w)

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -10,7 +11,7 @@ type pushCmd struct {
 	options
 	traffic
 	Connections int     `short:"n" default:"1000" help:"Clients of the gateway that get the messages."`
-	Lanes       int     `default:"100" help:"REST connections, each with one call under way at a time."`
+	Lanes       int     `default:"50" help:"REST connections, each with one call under way at a time."`
 	Rate        float64 `short:"r" help:"Pushes per second; 0 is the next when the last was answered, as ab and wrk do."`
 	Total       int64   `default:"20000" help:"Pushes in all."`
 }
@@ -65,7 +66,8 @@ func (c *pushCmd) run(r *run) error {
 func (r *run) watch(x *flow, a snapshot) error {
 	for last := a; !x.last.Done; {
 		if err := r.sleep(r.clock.Now() + 100*time.Millisecond); err != nil {
-			return err
+			r.cutShort(fmt.Sprintf("%s of %s pushes", number(x.last.Sent), number(x.spec.Limit)))
+			return nil // the flow is stopped by who waits for its end
 		}
 		if err := r.look(x); err != nil {
 			return err

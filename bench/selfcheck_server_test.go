@@ -1,12 +1,14 @@
 package bench
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/halley-im/halley/bench/swarm"
+	"github.com/halley-im/halley/pkg/testkit"
 )
 
 const (
@@ -197,5 +199,27 @@ func checkStallAtTheEnd(t *testing.T) {
 	p := x.Flows[0]
 	if p.Sent != 5 || p.Behind < 94 || !slices.ContainsFunc(x.Warnings, func(s string) bool { return strings.Contains(s, number(p.Behind)+" that were due had not been sent") }) {
 		t.Errorf("sent %d, behind %d, warnings %q", p.Sent, p.Behind, x.Warnings)
+	}
+}
+
+// A run that is cancelled while it is measured checks and reports what it has.
+func checkCancelled(t *testing.T) {
+	t.Parallel()
+	for command, args := range map[string][]string{
+		"fanout": {"-n6", "--rate=100", "--warm-up=0s", "-d10m"},
+		"push":   {"-n6", "--lanes=2", "--total=100000000"},
+	} {
+		server := newFake(t, plan{})
+		ctx, cancel := context.WithCancel(context.Background())
+		go func() { // ends when the run does, which needs it
+			testkit.Eventually(t, time.Minute, func() bool { return server.deeds()[pushed] > 50 }, "50 pushes")
+			cancel()
+		}()
+		x := server.benchUntil(ctx, t, command, args...)
+		cancel()
+		want{}.check(t, server, x)
+		if !x.Cancelled || !strings.Contains(x.text, "cancelled after") || x.Flows[0].Accepted < 50 {
+			t.Errorf("cancelled: %v, %d accepted:\n%s", x.Cancelled, x.Flows[0].Accepted, x.text)
+		}
 	}
 }

@@ -49,13 +49,19 @@ type outcome struct {
 // that args may say otherwise.
 func (f *fake) bench(t *testing.T, command string, args ...string) outcome {
 	t.Helper()
+	return f.benchUntil(context.Background(), t, command, args...)
+}
+
+// benchUntil is bench, cancelled with ctx.
+func (f *fake) benchUntil(ctx context.Context, t *testing.T, command string, args ...string) outcome {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "result.json")
 	// Clients take turns: client 0 is on WebSocket, 1 on TCP, 2 on TLS, and so on.
 	args = append([]string{
 		command, "--addr=" + strings.Join(f.addrs, ","), "--rest=" + f.rest, "--json=" + file, "--cool-down=1500ms",
 	}, args...)
 	var text bytes.Buffer
-	err := runLine(args, &text)
+	err := runLine(ctx, args, &text)
 	x := outcome{Result: &Result{}, text: text.String(), err: err}
 	if err != nil && !errors.Is(err, ErrFailed) {
 		t.Fatalf("%s: %v", strings.Join(args, " "), err)
@@ -71,7 +77,7 @@ func (f *fake) bench(t *testing.T, command string, args ...string) outcome {
 }
 
 // runLine is main for a command line of bench.
-func runLine(args []string, out *bytes.Buffer) error {
+func runLine(ctx context.Context, args []string, out *bytes.Buffer) error {
 	var c Cmd
 	k, err := kong.New(&c)
 	if err != nil {
@@ -81,7 +87,7 @@ func runLine(args []string, out *bytes.Buffer) error {
 	if err != nil {
 		return err
 	}
-	return c.Run(context.Background(), parsed.Selected().Name, Env{Args: args, Version: "test", Stdout: out, Stderr: &bytes.Buffer{}})
+	return c.Run(ctx, parsed.Selected().Name, Env{Args: args, Version: "test", Stdout: out, Stderr: &bytes.Buffer{}})
 }
 
 // want is what a run must have shown, all of it: what is not named must be zero.
@@ -138,6 +144,7 @@ func TestSelfCheck(t *testing.T) {
 		{"answers", checkAnswers}, {"refused in place of lost", checkRefusedInPlaceOfLost},
 		{"refused clients", checkRefusedClients}, {"deaf", checkDeaf}, {"nobody left", checkNobodyLeft},
 		{"delay", checkDelay}, {"stall", checkStall}, {"stall at the end", checkStallAtTheEnd},
+		{"cancelled", checkCancelled},
 	} {
 		t.Run(x.name, x.check)
 	}
