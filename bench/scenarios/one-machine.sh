@@ -9,6 +9,7 @@
 #   OTHER_PIDS=comet=123,logic=456,job=789   (for CPU and memory)
 # BENCH_REDIS and BENCH_KAFKA, as host:port, have halley use the same Redis and Kafka.
 #
+# GATEWAYS=6 CROWD=100000 have that many gateways, and members of the room in crowd.
 # TOPOLOGY=all measures halley in one process on embedded parts instead.
 # SCALE=small makes runs that take a second or two, to see that they work.
 set -euo pipefail
@@ -60,14 +61,14 @@ run_slow() {
     both nobody-stalled "${load[@]}"
   done
 }
-run_crowd() { both crowd latency -n 100 -r 20 --crowd $((many - 1000)) "${time[@]}"; }
+run_crowd() { both crowd latency -n 100 -r 20 --crowd "${CROWD:-$((many - 1000))}" --procs "${GATEWAYS:-1}" "${time[@]}"; }
 run_mixed() { both mixed mixed -n "$room" --rooms 50 "${time[@]}"; }
 run_floor() { both floor floor -n "$room"; }
 
 all=(connect storm fanout latency lone push imcloud slow crowd mixed floor)
 for s in "$@"; do declare -F "run_$s" >/dev/null || die "no scenario $s; there are ${all[*]}"; done
 case ${TOPOLOGY:-split} in
-  split) cluster 1 --gateway.max-connections 19000 ;;
+  split) cluster "${GATEWAYS:-1}" --gateway.max-connections 19000 ;;
   all) all_in_one ;;
   *) die "TOPOLOGY=$TOPOLOGY: split or all" ;;
 esac
