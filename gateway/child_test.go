@@ -1,38 +1,39 @@
 package gateway
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
-	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/halley-im/halley/bench/floor"
+	"github.com/halley-im/halley/bench/swarm"
+	"github.com/halley-im/halley/bench/work"
 )
 
 // Measurements run in processes of their own: a process that is measured shall
 // contain nothing but what is measured, and one process may open only so many
-// files. All of them are this test binary, started again with childEnv saying
-// what to be:
+// files. All of them are workers (package work): this test binary, started again
+// with childEnv saying what to be:
 //
 //	gateway   a gateway on the rig of harness_test.go     (gatewaychild_test.go)
-//	floor     the bare write loop, the reference          (floor_test.go)
-//	clients   thousands of connections that check all     (swarm_test.go)
-//
-// A child takes commands on stdin, one JSON value each, and answers each with one
-// on stdout. It ends when its stdin does, so a test that dies leaves none behind.
+//	floor     the bare write loop, the reference          (package floor)
+//	clients   thousands of connections that check all     (package swarm, crowd_test.go)
 const childEnv = "HALLEY_TEST_CHILD"
 
+// clock is the time since this process began; in a child, since the test's did.
+var clock = work.NewClock()
+
 func TestMain(m *testing.M) {
-	roles := map[string]func() error{"gateway": gatewayMain, "floor": floorMain, "clients": clientsMain}
 	role := os.Getenv(childEnv)
 	if role == "" {
 		os.Exit(m.Run())
+	}
+	roles := map[string]func() error{
+		"gateway": gatewayMain,
+		"floor":   func() error { return obey(floor.New(clock).Commands()) },
+		"clients": clientsMain,
 	}
 	if err := roles[role](); err != nil {
 		fmt.Fprintf(os.Stderr, "%s process: %v\n", role, err)
@@ -40,180 +41,58 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// request is a command to a child, answer what it says to it.
-type request struct {
-	Do   string
-	With json.RawMessage
-}
-
-type answer struct {
-	Error string
-	Got   json.RawMessage
-}
-
-// none is the argument or the result of commands that have none.
-type none struct{}
-
-// command runs one command of a child.
-type command func(with []byte) (any, error)
-
-// cmd makes a command of a function.
-func cmd[A, R any](f func(A) (R, error)) command {
-	return func(with []byte) (any, error) {
-		var a A
-		if err := json.Unmarshal(with, &a); err != nil {
-			return nil, err
-		}
-		return f(a)
+func clientsMain() error {
+	s, err := swarm.New(clock)
+	if err != nil {
+		return err
 	}
+	go s.Run() // ends with the process
+	return obey(s.Commands())
 }
 
 // obey runs commands one after another until stdin ends.
-func obey(commands map[string]command) error {
-	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
-	for {
-		var req request
-		if err := in.Decode(&req); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		var a answer
-		run, ok := commands[req.Do]
-		if !ok {
-			return fmt.Errorf("no command %q", req.Do)
-		}
-		got, err := run(req.With)
-		if err == nil {
-			a.Got, err = json.Marshal(got)
-		}
-		if err != nil {
-			a = answer{Error: err.Error()}
-		}
-		if err := out.Encode(a); err != nil {
-			return err
-		}
-	}
+func obey(commands map[string]work.Command) error {
+	return work.Serve(os.Stdin, os.Stdout, clock, commands)
 }
 
-const (
-	callPatience = 2 * time.Minute  // a command of a child takes less
-	endPatience  = 30 * time.Second // and its end
-)
-
-// child is a process that this one has started.
-type child struct {
-	role    string
-	process *exec.Cmd
-	stdin   io.WriteCloser
-	out     chan answer // closed when its stdout ends
-	ended   sync.Once
-}
-
-// startChild starts a process, which is ended with the test.
-func startChild(t testing.TB, role string, env ...string) *child {
+// startChild starts a process with this one's clock. It is ended with the test, which
+// fails if the process does not end well.
+func startChild(t testing.TB, role string, env ...string) *work.Process {
 	t.Helper()
-	c := &child{role: role, process: exec.Command(os.Args[0]), out: make(chan answer)}
-	c.process.Env = append(append(os.Environ(), childEnv+"="+role), env...)
-	c.process.Stderr = os.Stderr
-	stdout, err := c.process.StdoutPipe()
-	if err == nil {
-		c.stdin, err = c.process.StdinPipe()
-	}
-	if err == nil {
-		err = c.process.Start()
-	}
+	argv := append([]string{"env", childEnv + "=" + role}, env...)
+	p, err := work.Start(append(argv, os.Args[0])...)
 	if err != nil {
-		t.Fatalf("start %s process: %v", role, err)
+		t.Fatal(err)
 	}
-	go func() { // ends with the process
-		defer close(c.out)
-		for in := json.NewDecoder(stdout); ; {
-			var a answer
-			if in.Decode(&a) != nil {
-				return
-			}
-			c.out <- a
-		}
-	}()
-	t.Cleanup(func() { c.end(t) })
-	return c
+	t.Cleanup(func() { endChild(t, p) })
+	if _, err := p.Sync(clock); err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
-// end ends the process, if that is not done yet: it is told to, waited for, and
-// killed if it does not.
-func (c *child) end(t testing.TB) { c.ended.Do(func() { c.endNow(t) }) }
-
-func (c *child) endNow(t testing.TB) {
-	_ = c.stdin.Close() // it may have ended already
-	kill := time.AfterFunc(endPatience, func() { _ = c.process.Process.Kill() })
-	defer kill.Stop()
-	for range c.out {
-		t.Errorf("%s process: an answer nobody has read", c.role)
-	}
-	if err := c.process.Wait(); err != nil {
-		t.Errorf("%s process, pid %d: %v", c.role, c.process.Process.Pid, err)
+// endChild ends a process, if that is not done yet.
+func endChild(t testing.TB, p *work.Process) {
+	p.Stop()
+	if err := p.Ended(); err != nil {
+		t.Error(err)
 	}
 }
 
-// call has c run a command and returns what it answers. An error fails the test.
-func call[R any](t testing.TB, c *child, do string, with any) (got R) {
+// call has p run a command and returns what it answers. An error fails the test.
+func call[R any](t testing.TB, p *work.Process, do string, with any) R {
 	t.Helper()
-	raw, err := json.Marshal(with)
-	if err == nil {
-		err = json.NewEncoder(c.stdin).Encode(request{do, raw})
-	}
+	got, err := work.Call[R](p, do, with)
 	if err != nil {
-		t.Fatalf("%s process: %s: %v", c.role, do, err)
-	}
-	select {
-	case a, ok := <-c.out:
-		switch {
-		case !ok:
-			t.Fatalf("%s process: %s: it has ended", c.role, do)
-		case a.Error != "":
-			t.Fatalf("%s process: %s: %s", c.role, do, a.Error)
-		}
-		if err := json.Unmarshal(a.Got, &got); err != nil {
-			t.Fatalf("%s process: %s: %v", c.role, do, err)
-		}
-	case <-time.After(callPatience):
-		_ = c.process.Process.Kill()
-		t.Fatalf("%s process: %s: not within %v", c.role, do, callPatience)
+		t.Fatal(err)
 	}
 	return got
 }
 
-// usage is the CPU time a process has used. On loopback a sender also pays for
-// the receiver's softirq: the kernel has no IRQ time accounting of its own then.
-type usage struct{ User, System time.Duration }
-
-func (u usage) total() time.Duration { return u.User + u.System }
-
-func (u usage) minus(v usage) usage { return usage{u.User - v.User, u.System - v.System} }
-
-// ownUsage is the command that answers with the usage of the process it runs in.
-func ownUsage(none) (usage, error) {
-	var r unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
-		return usage{}, err
-	}
-	return usage{time.Duration(r.Utime.Nano()), time.Duration(r.Stime.Nano())}, nil
-}
-
-// used is the usage of c so far.
-func (c *child) used(t testing.TB) usage {
+// tell has p run a command that answers nothing.
+func tell(t testing.TB, p *work.Process, do string, with any) {
 	t.Helper()
-	return call[usage](t, c, "usage", none{})
-}
-
-// monotonic is a clock that all processes of the machine share, in ns.
-func monotonic() int64 {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
-		panic("BUG: no monotonic clock: " + err.Error())
-	}
-	return ts.Nano()
+	call[work.None](t, p, do, with)
 }
 
 // childTB lets the rig run in a process that has no test. What fails is told on

@@ -1,6 +1,10 @@
 package gateway
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/halley-im/halley/bench/work"
+)
 
 // densityClients is how many connections the memory test opens: one process may
 // have 20,000 files here, and at 15,000 what does not grow with them is little.
@@ -8,7 +12,7 @@ const densityClients = 15_000
 
 // What an idle connection costs a gateway, in bytes: an authenticated WebSocket
 // with a key like a UUID and three accepted operations, in a room of 100, ten to an
-// IP address, that has sent one heartbeat. Medians of five runs of TestDensity on 2
+// IP address, that has sent a heartbeat. Medians of five runs of TestDensity on 2
 // cores, Linux 6.18, Go 1.26.8, with productionGC; the live heap was within 1 % of
 // it, the resident size within 3 %. Whoever makes a connection cheaper records it
 // here.
@@ -30,23 +34,23 @@ func TestDensity(t *testing.T) {
 		t.Skip("opens 15,000 connections")
 	}
 	gw, clients := startGateway(t, nil), startClients(t)
-	spec := swarmSpec{Addr: gw.WS, WS: true, N: 500, RoomSize: 100, Net: 1, PerIP: 10}
+	spec := crowdSpec(gw.WS, 500, 100)
 
 	// All code has run once, so that its pages are there.
 	clients.open(t, spec)
-	call[none](t, clients.child, "beat", beatSpec{N: spec.N, PerSecond: 5000})
+	clients.beat(t, spec.N, 5000)
 	clients.close(t)
 	gw.empty(t)
 	heap0, mem0 := gw.memory(t)
-	own0 := memoryOf(t, clients.process.Process.Pid)
+	own0 := memoryOf(t, clients.Pid())
 
 	spec.N = densityClients
 	clients.open(t, spec)
-	call[none](t, clients.child, "beat", beatSpec{N: spec.N, PerSecond: 10_000})
-	atOnce := memoryOf(t, gw.process.Process.Pid)
+	clients.beat(t, spec.N, 10_000)
+	atOnce := memoryOf(t, gw.Pid())
 	heap1, mem1 := gw.memory(t)
-	own1 := memoryOf(t, clients.process.Process.Pid)
-	if r := clients.report(t); r.Open != spec.N || r.Beats != int64(spec.N) {
+	own1 := memoryOf(t, clients.Pid())
+	if r := clients.report(t); r.Open != spec.N || r.Beats < int64(spec.N) {
 		t.Fatalf("%d clients are open, %d answers to heartbeats; want %d of each", r.Open, r.Beats, spec.N)
 	}
 
@@ -72,6 +76,6 @@ func TestDensity(t *testing.T) {
 // least every two minutes, once it has given back what that has freed.
 func (g *gatewayProcess) memory(t testing.TB) (heap, memory) {
 	t.Helper()
-	h := call[heap](t, g.child, "heap", none{})
-	return h, settled(t, g.process.Process.Pid)
+	h := call[heap](t, g.Process, "heap", work.None{})
+	return h, settled(t, g.Pid())
 }

@@ -5,6 +5,9 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/halley-im/halley/bench/floor"
+	"github.com/halley-im/halley/bench/work"
 )
 
 // BenchmarkFanout is pushes to one room of real loopback WebSockets, so many of
@@ -42,7 +45,7 @@ const (
 
 // fanoutSide is one of the two that are compared.
 type fanoutSide struct {
-	server *child
+	server *work.Process
 	crowd  *crowd
 	batch  func(count int) any // argument of push
 	sent   int                 // messages to each member so far
@@ -52,32 +55,32 @@ type fanoutSide struct {
 func fanoutSides(b *testing.B, members int) (ours, bare *fanoutSide) {
 	b.Helper()
 	gw := startGateway(b, map[string]any{"Loops": fanoutLoops})
-	ours = &fanoutSide{server: gw.child, crowd: startClients(b), batch: func(n int) any {
-		return pushSpec{Room: swarmRoom(0), Count: n, Size: fanoutBody}
+	ours = &fanoutSide{server: gw.Process, crowd: startClients(b), batch: func(n int) any {
+		return pushSpec{Count: n, Size: fanoutBody}
 	}}
-	spec := swarmSpec{Addr: gw.WS, WS: true, N: members, RoomSize: members, Net: 1, PerIP: 10}
+	spec := crowdSpec(gw.WS, members, members)
 	ours.crowd.open(b, spec)
 
 	bare = &fanoutSide{server: startChild(b, "floor"), crowd: startClients(b), batch: func(n int) any {
-		return floorPush{Count: n, Size: fanoutBody, Threads: fanoutLoops}
+		return floor.Push{Run: childRun, Op: 1000, Count: n, Size: fanoutBody, Threads: fanoutLoops}
 	}}
-	spec.Bare, spec.WS, spec.Net = true, false, 2
-	spec.Addr = call[string](b, bare.server, "listen", floorSpec{N: members, Sndbuf: Default().Sndbuf})
+	addr := call[string](b, bare.server, "listen", floor.Sockets{N: members, Sndbuf: Default().Sndbuf})
+	spec.Bare, spec.Net, spec.Addrs = true, 2, []string{"ws://" + addr + "/"}
 	bare.crowd.open(b, spec)
-	call[none](b, bare.server, "accepted", none{})
+	tell(b, bare.server, "accepted", work.None{})
 	return ours, bare
 }
 
 // block is so many rounds of count messages each; it returns what they cost.
 func (s *fanoutSide) block(b *testing.B, rounds, count int) time.Duration {
 	b.Helper()
-	before := s.server.used(b)
+	before := used(b, s.server)
 	for range rounds {
-		call[none](b, s.server, "push", s.batch(count))
+		tell(b, s.server, "push", s.batch(count))
 		s.sent += count
 		s.crowd.wait(b, s.sent)
 	}
-	return s.server.used(b).minus(before).total()
+	return used(b, s.server) - before
 }
 
 func benchFanout(b *testing.B, ours, bare *fanoutSide, members, count int) {

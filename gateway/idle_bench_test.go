@@ -12,35 +12,33 @@ import (
 //	go test -run '^$' -bench Connect -benchtime 10x ./gateway
 //
 //	connects/cpu-s   to a second of the gateway's CPU, median of blocks
-//	cpu-µs/connect   user-µs and system-µs of it
+//	cpu-µs/connect   the same, the other way round
 //	connects/s       by the clock, clients on the same machine
 func BenchmarkConnect(b *testing.B) {
 	const clients = 4000
 	for _, transport := range []string{"ws", "tcp"} {
 		b.Run(transport, func(b *testing.B) {
 			gw, crowd := startGateway(b, nil), startClients(b)
-			spec := swarmSpec{Addr: gw.TCP, N: clients, RoomSize: 100, Net: 1, PerIP: 10}
+			spec := crowdSpec(gw.TCP, clients, 100)
 			if transport == "ws" {
-				spec.Addr, spec.WS = gw.WS, true
+				spec.Addrs = []string{gw.WS}
 			}
-			block := func() (user, system, wall float64) {
-				before, start := gw.used(b), time.Now()
-				crowd.open(b, spec)
-				took, cost := time.Since(start), gw.used(b).minus(before)
+			block := func() (cpu, wall float64) {
+				before, start := used(b, gw.Process), clock.Now()
+				took := crowd.open(b, spec).LastOpen - start
+				cost := used(b, gw.Process) - before
 				crowd.close(b)
 				gw.empty(b)
-				return cost.User.Seconds() / clients, cost.System.Seconds() / clients, took.Seconds() / clients
+				return cost.Seconds() / clients, took.Seconds() / clients
 			}
 			block()
-			var cpu, user, system, wall []float64
+			var cpu, wall []float64
 			for b.Loop() {
-				u, s, w := block()
-				cpu, user, system, wall = append(cpu, u+s), append(user, u), append(system, s), append(wall, w)
+				c, w := block()
+				cpu, wall = append(cpu, c), append(wall, w)
 			}
 			b.ReportMetric(0, "ns/op")
 			b.ReportMetric(1/median(cpu), "connects/cpu-s")
-			b.ReportMetric(1e6*median(user), "user-µs/connect")
-			b.ReportMetric(1e6*median(system), "system-µs/connect")
 			reportRange(b, scaled(cpu, 1e6), "cpu-µs/connect")
 			b.ReportMetric(1/median(wall), "connects/s")
 		})
@@ -60,30 +58,34 @@ func BenchmarkConnect(b *testing.B) {
 func BenchmarkIdle(b *testing.B) {
 	const (
 		clients = densityClients
-		every   = 25 // seconds
-		seconds = 2
-		beats   = clients * seconds / every
+		every   = 25 * time.Second
+		block   = 2 * time.Second
+		seconds = float64(block / time.Second)
 	)
 	gw, crowd := startGateway(b, nil), startClients(b)
-	crowd.open(b, swarmSpec{Addr: gw.WS, WS: true, N: clients, RoomSize: 100, Net: 1, PerIP: 10})
+	crowd.open(b, crowdSpec(gw.WS, clients, 100))
 	gw.memory(b) // collects: what opening left is none of an idle connection's
 	cost := func(f func()) float64 {
-		before := gw.used(b)
+		before := used(b, gw.Process)
 		f()
-		return 1e6 * gw.used(b).minus(before).total().Seconds()
+		return 1e6 * (used(b, gw.Process) - before).Seconds()
 	}
 	var silent, beating, beat []float64
 	for b.Loop() {
-		s := cost(func() { time.Sleep(seconds * time.Second) })
+		s := cost(func() { time.Sleep(block) })
+		beats := crowd.report(b).Beats
 		w := cost(func() {
-			call[none](b, crowd.child, "beat", beatSpec{N: beats, PerSecond: clients / every})
+			tell(b, crowd.Process, "beat", every)
+			time.Sleep(block)
+			tell(b, crowd.Process, "beat", time.Duration(0))
 		})
-		silent, beating, beat = append(silent, s), append(beating, w), append(beat, w-s)
+		beats = crowd.report(b).Beats - beats
+		silent, beating, beat = append(silent, s), append(beating, w), append(beat, (w-s)/float64(beats))
 	}
 	b.ReportMetric(0, "ns/op")
-	reportRange(b, scaled(beating, 1.0/clients/seconds), "cpu-µs/conn/s")
+	reportRange(b, scaled(beating, 1/clients/seconds), "cpu-µs/conn/s")
 	b.ReportMetric(median(silent)/clients/seconds, "silent-µs/conn/s")
-	b.ReportMetric(median(beat)/beats, "cpu-µs/beat")
+	b.ReportMetric(median(beat), "cpu-µs/beat")
 	if r := crowd.report(b); r.Open != clients {
 		b.Errorf("%d of %d clients are left: %v", r.Open, clients, r.Ended)
 	}

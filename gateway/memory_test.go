@@ -12,6 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/halley-im/halley/bench/work"
 	"github.com/halley-im/halley/pkg/testkit"
 )
 
@@ -140,7 +143,7 @@ type others struct {
 }
 
 // watchOthers begins to look; ours are the children that are measured.
-func watchOthers(t testing.TB, ours ...*child) others {
+func watchOthers(t testing.TB, ours ...*work.Process) others {
 	t.Helper()
 	o := others{since: time.Now()}
 	o.read(t, ours)
@@ -148,23 +151,24 @@ func watchOthers(t testing.TB, ours ...*child) others {
 }
 
 // share is what all other processes have taken of the CPUs since, in percent.
-func (o others) share(t testing.TB, ours ...*child) float64 {
+func (o others) share(t testing.TB, ours ...*work.Process) float64 {
 	t.Helper()
 	now := watchOthers(t, ours...)
 	wall := now.since.Sub(o.since) * time.Duration(runtime.NumCPU())
 	return max(0, 100*float64((now.busy-o.busy)-(now.ours-o.ours))/float64(wall))
 }
 
-func (o *others) read(t testing.TB, ours []*child) {
+func (o *others) read(t testing.TB, ours []*work.Process) {
 	t.Helper()
-	own, err1 := ownUsage(none{})
+	var own unix.Rusage
+	err1 := unix.Getrusage(unix.RUSAGE_SELF, &own)
 	text, err2 := os.ReadFile("/proc/stat")
 	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
-	o.ours = own.total()
-	for _, c := range ours {
-		o.ours += c.used(t).total()
+	o.ours = time.Duration(own.Utime.Nano() + own.Stime.Nano())
+	for _, p := range ours {
+		o.ours += used(t, p)
 	}
 	for n := range 8 { // user nice system idle iowait irq softirq steal, in 10 ms
 		if n != 3 && n != 4 {

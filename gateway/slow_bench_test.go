@@ -2,7 +2,7 @@ package gateway
 
 import (
 	"fmt"
-	"net"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -104,27 +104,30 @@ type slowRun struct {
 func busyRooms(b *testing.B, blind, watched bool) (run slowRun) {
 	b.Helper()
 	gw := startGateway(b, nil)
-	defer gw.end(b)
+	defer endChild(b, gw.Process)
 	clients := startClients(b)
-	defer clients.end(b)
-	clients.open(b, swarmSpec{Addr: gw.WS, WS: true, N: busyReaders, RoomSize: busyRoom, Net: 1, PerIP: 10, Rcvbuf: 32 << 10})
-	call[int](b, clients.child, "mark", markSpec{Every: busyEvery, Blind: blind})
+	defer endChild(b, clients.Process)
+	spec := crowdSpec(gw.WS, busyReaders, busyRoom)
+	spec.Rcvbuf = 32 << 10
+	clients.open(b, spec)
+	clients.mark(b, busyEvery, blind)
+	clients.measure(b)
 
 	defer warmMemory(b)()
 	const rooms = busyReaders / busyRoom
-	_, port, _ := net.SplitHostPort(gw.WS)
-	ownPort, _ := strconv.Atoi(port)
+	at, _ := url.Parse(gw.WS)
+	ownPort, _ := strconv.Atoi(at.Port())
 	var course strings.Builder
-	others := watchOthers(b, gw.child, clients.child)
-	start, due := time.Now(), monotonic()
+	others := watchOthers(b, gw.Process, clients.Process)
+	start, due := time.Now(), clock.Now()
 	for i := range busyRounds * rooms {
-		time.Sleep(time.Duration(due - monotonic())) // the pace; at once when late
-		gw.push(b, pushSpec{Room: swarmRoom(i % rooms), Count: busyCount, Size: busySize, At: due})
-		due += int64(busyGap)
+		time.Sleep(due - clock.Now()) // the pace; at once when late
+		gw.push(b, pushSpec{Room: i % rooms, Count: busyCount, Size: busySize, Due: due})
+		due += busyGap
 		if i%rooms != 0 {
 			continue
 		}
-		m := memoryOf(b, gw.process.Process.Pid)
+		m := memoryOf(b, gw.Pid())
 		rss, kernel := float64(m.RSS)/1e6, float64(m.Sockets)/1e6
 		run.rss, run.kernel = max(run.rss, rss), max(run.kernel, kernel)
 		var own float64
@@ -137,11 +140,11 @@ func busyRooms(b *testing.B, blind, watched bool) (run slowRun) {
 		}
 	}
 	clients.wait(b, busyRounds*busyCount)
-	r := clients.complete(b, busyRounds*busyCount)
-	run.p50, run.p99 = r.Latency.quantile(0.5).Seconds()*1e3, r.Latency.quantile(0.99).Seconds()*1e3
+	clients.complete(b, busyRounds*busyCount)
+	run.p50, run.p99 = float64(clients.latency.ValueAtQuantile(50))/1e6, float64(clients.latency.ValueAtQuantile(99))/1e6
 	closed := gw.closed(b)
 	run.closed = sum(closed)
-	run.others = others.share(b, gw.child, clients.child)
+	run.others = others.share(b, gw.Process, clients.Process)
 	b.Logf("a quarter stopped: %v; p50 %.1f ms, p99 %.1f ms; rss MB/buffers MB/own MB/closed/orphans:%s; closed %v; others took %.0f %% of the CPUs",
 		blind, run.p50, run.p99, course.String(), closed, run.others)
 	return run

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"testing"
 
+	"github.com/halley-im/halley/bench/work"
 	"github.com/halley-im/halley/pkg/testkit"
 )
 
@@ -15,22 +16,23 @@ func TestSlowReaders(t *testing.T) {
 	for name, isWS := range map[string]bool{"ws": true, "tcp": false} {
 		t.Run(name, func(t *testing.T) {
 			gw := startGateway(t, map[string]any{"MaxOutbound": 32 << 10, "Sndbuf": 8 << 10})
-			spec := swarmSpec{Addr: gw.TCP, WS: isWS, N: readers, RoomSize: readers / 2, Net: 1, PerIP: 10, Rcvbuf: 8 << 10}
+			spec := crowdSpec(gw.TCP, readers, readers/2)
 			if isWS {
-				spec.Addr = gw.WS
+				spec.Addrs = []string{gw.WS}
 			}
+			spec.Rcvbuf = 8 << 10
 			clients := startClients(t)
 			clients.open(t, spec)
-			blind := call[int](t, clients.child, "mark", markSpec{Every: every, Blind: true})
+			blind := clients.mark(t, every, true)
 			if blind != readers/every {
 				t.Fatalf("%d clients have stopped reading, want %d", blind, readers/every)
 			}
 
 			const count, size = 8, 500
 			pushed := 0
-			testkit.Eventually(t, callPatience/2, func() bool {
+			testkit.Eventually(t, crowdPatience, func() bool {
 				for room := range 2 {
-					gw.push(t, pushSpec{Room: swarmRoom(room), Count: count, Size: size})
+					gw.push(t, pushSpec{Room: room, Count: count, Size: size})
 				}
 				pushed += count
 				clients.wait(t, pushed) // nobody else may become slow
@@ -39,20 +41,14 @@ func TestSlowReaders(t *testing.T) {
 			clients.complete(t, pushed)
 
 			// What they find when they look again is the beginning of it all.
-			call[none](t, clients.child, "resume", none{})
+			tell(t, clients.Process, "read", work.None{})
 			testkit.Eventually(t, patience, func() bool { return clients.report(t).Open == readers-blind }, "the slow ones see their end")
 			r := clients.complete(t, pushed)
 			t.Logf("%d pushes of %d bytes; the slow ones' connections ended with %v", pushed, size, r.MarkedEnded)
 			if got := gw.closed(t); !maps.Equal(got, map[string]uint64{"slow": uint64(blind)}) {
 				t.Errorf("connections closed: %v, want the %d slow ones only", got, blind)
 			}
-			testkit.Eventually(t, patience, func() bool { return call[int](t, gw.child, "conns", none{}) == readers-blind }, "their descriptors are closed")
+			testkit.Eventually(t, patience, func() bool { return gw.conns(t) == readers-blind }, "their descriptors are closed")
 		})
 	}
-}
-
-// closed is how many connections of the gateway have ended, by reason.
-func (g *gatewayProcess) closed(t testing.TB) map[string]uint64 {
-	t.Helper()
-	return call[map[string]uint64](t, g.child, "closed", none{})
 }

@@ -86,6 +86,9 @@ func TestTrack(t *testing.T) {
 	f(1000, Fine, 6)
 	f(937, Reordered, 7)
 	f(936, Stale, 7)
+	if n := tr.Skipped(); n != 1000-7 {
+		t.Errorf("%d skipped, want %d", n, 1000-7)
+	}
 	tr = Track{}
 	f(70, Fine, 1)
 	f(70, Doubled, 1)

@@ -60,6 +60,9 @@ func (t *Track) Sum() uint64 { return t.sum }
 // Seen is how many different messages have come, without stale ones.
 func (t *Track) Seen() uint32 { return t.seen }
 
+// Skipped is how many messages have not come though one behind them has.
+func (t *Track) Skipped() uint32 { return t.last - t.seen }
+
 func (v Verdict) String() string {
 	return [...]string{"fine", "doubled", "reordered", "doubled or reordered"}[v]
 }

@@ -160,12 +160,14 @@ type beating struct {
 	every time.Duration
 	begun time.Duration
 	sent  int64 // turns that were taken
+	turn  int   // index of the next
 }
 
 // beat is the command that sets how often each client sends a heartbeat; 0 is never.
+// Whose turn it is stays.
 func (s *Swarm) beat(every time.Duration) (work.None, error) {
 	return work.None{}, s.do(func() error {
-		s.beating = beating{every: every, begun: s.clock.Now()}
+		s.beating = beating{every: every, begun: s.clock.Now(), turn: s.beating.turn}
 		return nil
 	})
 }
@@ -186,7 +188,8 @@ func (s *Swarm) sendBeats() {
 		if b.begun+time.Duration(b.sent)*gap > now {
 			return
 		}
-		c := &s.clients[int(b.sent)%len(s.clients)]
+		c := &s.clients[b.turn]
+		b.turn = (b.turn + 1) % len(s.clients)
 		b.sent++
 		if c.state != open || c.blind {
 			continue

@@ -158,6 +158,7 @@ type Gap struct {
 	Clients  int   // that lack something
 	Complete int   // that lack nothing
 	Wanted   int64 // messages that should have come
+	Skipped  int64 // of marked clients, open or not: messages that have not come though one behind them has
 }
 
 // missing is the command that answers with it. It looks at every client.
@@ -167,7 +168,12 @@ func (s *Swarm) missing(work.None) (g Gap, err error) {
 			return errors.New("nothing to expect has been told")
 		}
 		for i := range s.clients {
-			if c := &s.clients[i]; c.state == open && !c.marked {
+			switch c := &s.clients[i]; {
+			case c.marked:
+				for _, t := range s.tracks[i*s.perClient : (i+1)*s.perClient] {
+					g.Skipped += int64(t.Skipped())
+				}
+			case c.state == open:
 				s.compare(c, &g)
 			}
 		}

@@ -25,9 +25,10 @@ type server struct {
 
 	mu sync.Mutex
 	// guards below
-	conns map[net.Conn]bool // that have sent op 7
-	came  int               // of which there have been so many
-	beats int
+	conns  map[net.Conn]bool // that have sent op 7
+	came   int               // of which there have been so many
+	beats  int
+	beaten map[net.Conn]bool // that have sent op 2
 }
 
 func newServer(t *testing.T) *server {
@@ -37,7 +38,7 @@ func newServer(t *testing.T) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &server{addr: "tcp://" + ln.Addr().String(), ln: ln, conns: map[net.Conn]bool{}}
+	x := &server{addr: "tcp://" + ln.Addr().String(), ln: ln, conns: map[net.Conn]bool{}, beaten: map[net.Conn]bool{}}
 	x.all.Go(func() { // until cleanup
 		for {
 			conn, err := ln.Accept()
@@ -88,6 +89,7 @@ func (x *server) serve(conn net.Conn) {
 				_, _ = conn.Write(protocol.AppendPacket(nil, protocol.Packet{Ver: 1, Op: protocol.OpAuthReply}))
 			case protocol.OpHeartbeat:
 				x.beats++
+				x.beaten[conn] = true
 				_, _ = conn.Write(protocol.AppendPacket(nil, protocol.Packet{Ver: 1, Op: protocol.OpHeartbeatReply, Body: make([]byte, 4)}))
 			}
 			x.mu.Unlock()
@@ -234,6 +236,7 @@ func TestMark(t *testing.T) {
 	if g := must(t, s.missing, work.None{}); g != (Gap{Lost: 12, Clients: 12, Wanted: 24}) {
 		t.Errorf("gap %+v", g)
 	}
+	x.push(toAll(4))
 	x.mu.Lock()
 	for conn := range x.conns {
 		conn.Close()
@@ -248,6 +251,9 @@ func TestMark(t *testing.T) {
 		}
 		return r.Open == 0 && count(r.Ended) == 12 && count(r.MarkedEnded) == 8
 	})
+	if g := must(t, s.missing, work.None{}); g != (Gap{Skipped: 2 * 8}) {
+		t.Errorf("gap %+v, though marked clients have got 1 and 4 of four messages", g)
+	}
 }
 
 // Marked clients come and go, others stay.
@@ -290,6 +296,22 @@ func TestBeats(t *testing.T) {
 	}
 	f(20 * time.Millisecond)
 	f(time.Nanosecond)
+}
+
+// Whose turn it is stays when heartbeats are stopped and begun again.
+func TestBeatsGoOn(t *testing.T) {
+	x := newServer(t)
+	s := start(t, x, nil)
+	for n := range int64(20) {
+		must(t, s.beat, 20*time.Hour) // the first is due at once
+		s.wait(t, "it is answered", func(r Report) bool { return r.Beats == n+1 })
+		must(t, s.beat, 0)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if len(x.beaten) != 20 {
+		t.Errorf("%d clients have sent 20 heartbeats, want 20", len(x.beaten))
+	}
 }
 
 // What cannot be opened is refused before anything is.

@@ -28,6 +28,8 @@ type Process struct {
 	in     io.WriteCloser
 	out    chan answer // closed when stdout ends
 	broken error       // why it can be called no more
+
+	ended error // set before out is closed
 }
 
 // Start starts a worker: argv, or with a shell if it is one word that has blanks.
@@ -67,7 +69,9 @@ func (p *Process) read(stdout io.Reader) {
 		}
 		p.out <- a
 	}
-	_ = p.cmd.Wait() // how it ends is of no interest
+	if err := p.cmd.Wait(); err != nil {
+		p.ended = fmt.Errorf("worker %d: %w: %s", p.Pid(), err, p.tail.text())
+	}
 }
 
 // Pid is the process id of what was started.
@@ -128,6 +132,10 @@ func (p *Process) Stop() {
 	}
 }
 
+// Ended says how the worker has ended, once Stop has returned: nil if it did so by
+// itself and said that all was well.
+func (p *Process) Ended() error { return p.ended }
+
 // syncRounds is how often a worker is asked for its time. The answer that took least
 // is the one that was delayed least.
 const syncRounds = 50
@@ -161,7 +169,7 @@ type tail struct {
 	last []byte
 }
 
-const tailSize = 2000
+const tailSize = 8 << 10 // a report of the race detector
 
 func (t *tail) Write(b []byte) (int, error) {
 	t.mu.Lock()

@@ -61,6 +61,19 @@ func TestCalls(t *testing.T) {
 	}
 	f("last words", "die", None{})
 	f("last words", "double", 1)
+	p.Stop()
+	if err := p.Ended(); err == nil || !strings.Contains(err.Error(), "exit status 3: last words") {
+		t.Errorf("it has ended with %v", err)
+	}
+}
+
+// A worker that ends when it is told to has ended well.
+func TestStop(t *testing.T) {
+	p := start(t, os.Args[0])
+	p.Stop()
+	if err := p.Ended(); err != nil {
+		t.Error(err)
+	}
 }
 
 // A worker that says what is no answer is ended, and what it said on stderr told.
