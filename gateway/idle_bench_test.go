@@ -83,7 +83,7 @@ func BenchmarkIdle(b *testing.B) {
 		silent, beating, beat = append(silent, s), append(beating, w), append(beat, (w-s)/float64(beats))
 	}
 	b.ReportMetric(0, "ns/op")
-	reportRange(b, scaled(beating, 1/clients/seconds), "cpu-µs/conn/s")
+	reportRange(b, scaled(beating, 1/(clients*seconds)), "cpu-µs/conn/s")
 	b.ReportMetric(median(silent)/clients/seconds, "silent-µs/conn/s")
 	b.ReportMetric(median(beat), "cpu-µs/beat")
 	if r := crowd.report(b); r.Open != clients {
