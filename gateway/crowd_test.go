@@ -78,17 +78,23 @@ func (c *crowd) report(t testing.TB) swarm.Report {
 // await waits for a report. A client that counts and ends before is a failure.
 func (c *crowd) await(t testing.TB, what string, ok func(r *swarm.Report) bool) (r swarm.Report) {
 	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("%d of %d open, %d on their way, refused %v, ended %v; %d pushes, %d heartbeats answered; %+v %q",
+				r.Open, r.Wanted, r.Opening, r.Refused, r.Ended, r.Pushes, r.Beats, r.Faults, r.Examples)
+		}
+	}()
 	testkit.Eventually(t, crowdPatience, func() bool {
 		if r = c.report(t); len(r.Ended) > 0 {
-			t.Fatalf("until %s: connections ended: %v, %+v %q", what, r.Ended, r.Faults, r.Examples)
+			t.Fatalf("connections have ended before: %s", what)
 		}
 		return ok(&r)
 	}, what)
 	return r
 }
 
-// mark has one client in every count no more, and, blind, not read either. It returns
-// how many.
+// mark has one client in every count no more, and, blind, not read either. It
+// returns how many.
 func (c *crowd) mark(t testing.TB, every int, blind bool) int {
 	t.Helper()
 	n := call[int](t, c.Process, "mark", swarm.Mark{Every: every, Blind: blind})

@@ -29,7 +29,7 @@ type Process struct {
 	out    chan answer // closed when stdout ends
 	broken error       // why it can be called no more
 
-	ended error // set before out is closed
+	ended error // how it has ended badly; set before out is closed, then read-only
 }
 
 // Start starts a worker: argv, or with a shell if it is one word that has blanks.
