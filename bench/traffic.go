@@ -75,18 +75,23 @@ func lanesOf(flows ...pusher.Flow) (lanes [stamp.Kinds]int) {
 	return lanes
 }
 
+// company is who is connected, and what they do besides getting what is measured.
+type company struct {
+	Connections int           `short:"n" default:"5000" help:"Clients."`
+	Heartbeat   time.Duration `help:"Every client sends a heartbeat so often; 0 is never."`
+	Stalled     int           `placeholder:"N" help:"Of so many clients one stops reading before anything is measured; 0 is none."`
+	Crowd       int           `placeholder:"N" help:"So many other clients in one other room get messages meanwhile; measured apart."`
+	CrowdRate   float64       `default:"1" help:"Pushes per second to the crowd."`
+}
+
 // fanoutCmd is messages to the members of rooms, at a rate.
 type fanoutCmd struct {
 	options
 	timing
 	traffic
-	Connections int           `short:"n" default:"5000" help:"Clients."`
-	Rate        float64       `short:"r" default:"50" help:"Pushes per second, over all targets."`
-	Lanes       int           `default:"4" help:"REST connections, each with one call under way at a time."`
-	Heartbeat   time.Duration `help:"Every client sends a heartbeat so often; 0 is never."`
-	Stalled     int           `placeholder:"N" help:"Of so many clients one stops reading before anything is measured; 0 is none."`
-	Crowd       int           `placeholder:"N" help:"So many other clients in one other room get messages meanwhile; measured apart."`
-	CrowdRate   float64       `default:"1" help:"Pushes per second to the crowd."`
+	company
+	Rate  float64 `short:"r" default:"50" help:"Pushes per second, over all targets."`
+	Lanes int     `default:"4" help:"REST connections, each with one call under way at a time."`
 }
 
 // latencyCmd is fanoutCmd with few messages.
@@ -94,13 +99,9 @@ type latencyCmd struct {
 	options
 	timing
 	traffic
-	Connections int           `short:"n" default:"5000" help:"Clients."`
-	Rate        float64       `short:"r" default:"5" help:"Pushes per second, over all targets."`
-	Lanes       int           `default:"1" help:"REST connections, each with one call under way at a time."`
-	Heartbeat   time.Duration `help:"Every client sends a heartbeat so often; 0 is never."`
-	Stalled     int           `placeholder:"N" help:"Of so many clients one stops reading before anything is measured; 0 is none."`
-	Crowd       int           `placeholder:"N" help:"So many other clients in one other room get messages meanwhile; measured apart."`
-	CrowdRate   float64       `default:"1" help:"Pushes per second to the crowd."`
+	company
+	Rate  float64 `short:"r" default:"5" help:"Pushes per second, over all targets."`
+	Lanes int     `default:"1" help:"REST connections, each with one call under way at a time."`
 }
 
 const crowdName = "crowd"
