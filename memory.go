@@ -15,6 +15,10 @@ const (
 	// resident were 868, 806, 727, 692 and 676 bytes a connection at 200, 100, 50, 25
 	// and 10, and a connect took 57, 69 and 104 µs of CPU at 100, 50 and 25.
 	gcPercent = 50
+	// gcPercentJob is the same for a job alone, which holds next to nothing and makes it
+	// anew all the time: routing 11,000 pushes a second takes 0.12 cores instead of 0.17,
+	// and 6 MB more.
+	gcPercentJob = 200
 	// goShare is the part of the memory that is left to Go after the sockets: the
 	// rest is for stacks of threads, mapped files, and what the kernel needs.
 	goShare = 0.9
@@ -26,7 +30,11 @@ const (
 // collector, unless GOGC and GOMEMLIMIT say otherwise, and gateway.max_backlog.
 func limitMemory(cfg *gateway.Config, r roles, system sysmem.System, log *slog.Logger) {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		percent := gcPercent
+		if r.has(roleJob) && !r.embedded() {
+			percent = gcPercentJob
+		}
+		debug.SetGCPercent(percent)
 	}
 	memory := system.Cgroup().Use().Limit
 	limited := memory > 0

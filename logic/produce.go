@@ -3,8 +3,19 @@ package logic
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/halley-im/halley/pkg/push"
+)
+
+const (
+	// restFactor and maxRest bound how long a lane rests after a round, see rest.
+	//
+	// Pushes to 100 rooms of 10 from 100 connections, everything on 2 cores (halley bench
+	// push --total 200000): 11,600 a second instead of 8,900, as the broker and the job
+	// have a third of the requests: 0.41 cores for Kafka instead of 0.63.
+	restFactor = 8
+	maxRest    = 25 * time.Millisecond
 )
 
 // produce publishes what comes through one lane until ctx ends. Everything that
@@ -12,38 +23,68 @@ import (
 // maxMessage bytes, in the order it came: calls grow by themselves when the queue
 // is slow, while a lone part leaves at once.
 func (l *Logic) produce(ctx context.Context, lane <-chan *part) {
-	var byPartition [][]*part // by order of first appearance
-	at := map[int32]int{}     // place of a partition in it
+	x := round{at: map[int32]int{}}
+	var openFrom time.Time
 	for {
-		var p *part
 		select {
-		case p = <-lane:
+		case p := <-lane:
+			if wait := time.Until(openFrom); wait > 0 && !pause(ctx, wait) {
+				return
+			}
+			x.take(p, lane)
 		case <-ctx.Done():
 			return
 		}
-		clear(at)
-		byPartition = byPartition[:0]
-		for more := true; more; {
-			i, ok := at[p.partition]
-			if !ok {
-				i = len(byPartition)
-				at[p.partition] = i
-				byPartition = append(byPartition, nil)
-			}
-			byPartition[i] = append(byPartition[i], p)
-			select {
-			case p = <-lane:
-			default:
-				more = false
-			}
-		}
-		for _, parts := range byPartition {
+		begun := time.Now()
+		for _, parts := range x.parts {
 			if !l.publish(ctx, parts) {
 				return
 			}
 		}
-		clear(byPartition)
+		now := time.Now()
+		openFrom = now.Add(rest(x.size, now.Sub(begun)))
 	}
+}
+
+// rest is how long a lane waits for more after a round of so many parts that took so
+// long: as many times as long as there were parts beside the first. So a lane whose
+// parts come further apart than a round takes does not rest, and one that would
+// otherwise always be writing sends fewer and larger calls.
+func rest(parts int, took time.Duration) time.Duration {
+	return min(time.Duration(min(parts-1, restFactor))*took, maxRest)
+}
+
+// round is what a lane publishes together.
+type round struct {
+	parts [][]*part     // by partition, in order of first appearance
+	at    map[int32]int // place of a partition in parts
+	size  int           // parts in all
+}
+
+// take makes a round of p and of what waits behind it.
+func (x *round) take(p *part, lane <-chan *part) {
+	clear(x.parts)
+	clear(x.at)
+	x.parts, x.size = x.parts[:0], 0
+	for {
+		x.add(p)
+		select {
+		case p = <-lane:
+		default:
+			return
+		}
+	}
+}
+
+func (x *round) add(p *part) {
+	i, ok := x.at[p.partition]
+	if !ok {
+		i = len(x.parts)
+		x.at[p.partition] = i
+		x.parts = append(x.parts, nil)
+	}
+	x.parts[i] = append(x.parts[i], p)
+	x.size++
 }
 
 // publish sends parts of one partition in order; false when ctx ended before all
