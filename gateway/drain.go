@@ -88,7 +88,8 @@ func (l *loop) hintSome(d *drain) {
 }
 
 // closeSome closes a tick's share of the sessions: at gateway.drain_rate, give or
-// take a half, or as many as the deadline demands. At the deadline all go.
+// take a half, or as many as the deadline demands. At the deadline all go. Who came too
+// late is told so when its request is there, and closed then.
 func (l *loop) closeSome(d *drain) {
 	left := int(int32(d.deadline - l.now))
 	n := max(minDrain, (l.table.size()-d.next)/max(1, left)+1)
@@ -97,7 +98,7 @@ func (l *loop) closeSome(d *drain) {
 		n = min(n, max(1, int(float64(rate)*share*tickEvery.Seconds()*(0.5+rand.Float64()))))
 	}
 	for ; n > 0 && d.next < l.table.size(); d.next++ {
-		if s := l.table.at(uint32(d.next)); s.conn != nil && s.state < stateClosing {
+		if s := l.table.at(uint32(d.next)); s.conn != nil && s.state < stateClosing && l.refusal(s) == closePeer {
 			l.close(s, closeDrain)
 			n--
 		}

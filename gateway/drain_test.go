@@ -13,7 +13,8 @@ import (
 // A drain tells clients that asked for it where to go and when, the others
 // nothing, refuses new ones with the same, and closes all with 1012.
 func TestDrainHints(t *testing.T) {
-	r := start(t, func(c *Config) { c.DrainTimeout = 2 * time.Second })
+	// Long enough that the one that was told stays until the new one is refused.
+	r := start(t, func(c *Config) { c.DrainTimeout = 4 * time.Second })
 	r.others.Store(&[]rpc.LeaseNode{{ID: "gw2", Host: "gw2.example.com", WSPort: 3102}})
 	asked, not := testkit.DialWS(t, r.ws), testkit.DialWS(t, r.ws)
 	asked.Auth(`{"key":"a","hints":true}`)
@@ -24,7 +25,7 @@ func TestDrainHints(t *testing.T) {
 	if err := json.Unmarshal(p.Body, &got); err != nil {
 		t.Fatalf("%s: %v", p.Body, err)
 	}
-	if got.Reason != "drain" || got.ReconnectMS < 0 || got.ReconnectMS > 500 || len(got.Nodes) != 1 || got.Nodes[0] != "ws://gw2.example.com:3102/sub" {
+	if got.Reason != "drain" || got.ReconnectMS < 0 || got.ReconnectMS > 1000 || len(got.Nodes) != 1 || got.Nodes[0] != "ws://gw2.example.com:3102/sub" {
 		t.Errorf("the hint is %s", p.Body)
 	}
 	if r.Healthy() == nil {
