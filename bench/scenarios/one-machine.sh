@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # one-machine.sh [SCENARIO...]: halley split over Redis and Kafka on this machine, clients
 # beside it, PAIRS times (3) each; all scenarios, or those that are named:
-#   connect storm fanout burst latency push imcloud slow crowd mixed floor lone
+#   connect heartbeat storm fanout latency push imcloud slow crowd mixed floor lone
 #
 # To compare with another server of goim's protocol that runs already, name it: each run
 # of halley is then followed by one of it.
@@ -18,7 +18,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 pairs=${PAIRS:-3}
 
 # Sizes, for all scenarios.
-many=15000 room=5000 total=20000 time=(--warm-up 3s -d 10s)
+many=15000 room=5000 total=100000 time=(--warm-up 3s -d 10s)
 if [ "${SCALE:-}" = small ]; then
   many=300 room=100 total=500 time=(--warm-up 200ms -d 1s)
 fi
@@ -36,10 +36,15 @@ both() {
 }
 
 run_connect() { both "$many" connect -n "$many" --room-size 100 --hold 10s; }
+# What a heartbeat costs when it comes alone, and when there are many.
+run_heartbeat() {
+  local every
+  for every in 25s 5s 1s; do both "a heartbeat per $every" connect -n "$many" --room-size 100 --hold 10s --heartbeat "$every"; done
+}
 run_storm() { both "$many" storm -n "$many"; }
 run_fanout() {
   local r
-  for r in 20 100; do both "$r/s" fanout -n "$room" -r "$r" "${time[@]}"; done
+  for r in 20 100 400; do both "$r/s" fanout -n "$room" -r "$r" "${time[@]}"; done
 }
 run_latency() { both room latency -n "$room" -r 5 "${time[@]}"; }
 run_lone() { both lone latency -n 1 -r 20 "${time[@]}"; }
@@ -65,7 +70,7 @@ run_crowd() { both crowd latency -n 100 -r 20 --crowd "${CROWD:-$((many - 1000))
 run_mixed() { both mixed mixed -n "$room" --rooms 50 "${time[@]}"; }
 run_floor() { both floor floor -n "$room"; }
 
-all=(connect storm fanout latency lone push imcloud slow crowd mixed floor)
+all=(connect heartbeat storm fanout latency lone push imcloud slow crowd mixed floor)
 for s in "$@"; do declare -F "run_$s" >/dev/null || die "no scenario $s; there are ${all[*]}"; done
 case ${TOPOLOGY:-split} in
   split) cluster "${GATEWAYS:-1}" --gateway.max-connections 19000 ;;
