@@ -9,6 +9,7 @@
 #   OTHER_PIDS=comet=123,logic=456,job=789   (for CPU and memory)
 # BENCH_REDIS and BENCH_KAFKA, as host:port, have halley use the same Redis and Kafka.
 #
+# RATES="20 1000" has fanout push so many messages a second.
 # GATEWAYS=6 CROWD=100000 have that many gateways, and members of the room in crowd.
 # TOPOLOGY=all measures halley in one process on embedded parts instead.
 # SCALE=small makes runs that take a second or two, to see that they work.
@@ -44,7 +45,7 @@ run_heartbeat() {
 run_storm() { both "$many" storm -n "$many"; }
 run_fanout() {
   local r
-  for r in 20 100 400; do both "$r/s" fanout -n "$room" -r "$r" "${time[@]}"; done
+  for r in ${RATES:-20 100 400 1000}; do both "$r/s" fanout -n "$room" -r "$r" "${time[@]}"; done
 }
 run_latency() { both room latency -n "$room" -r 5 "${time[@]}"; }
 run_lone() { both lone latency -n 1 -r 20 "${time[@]}"; }
