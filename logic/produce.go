@@ -43,6 +43,7 @@ func (l *Logic) produce(ctx context.Context, lane <-chan *part) {
 		}
 		now := time.Now()
 		openFrom = now.Add(rest(x.size, now.Sub(begun)))
+		x.forget()
 	}
 }
 
@@ -61,11 +62,8 @@ type round struct {
 	size  int           // parts in all
 }
 
-// take makes a round of p and of what waits behind it.
+// take adds p and what waits behind it.
 func (x *round) take(p *part, lane <-chan *part) {
-	clear(x.parts)
-	clear(x.at)
-	x.parts, x.size = x.parts[:0], 0
 	for {
 		x.add(p)
 		select {
@@ -74,6 +72,13 @@ func (x *round) take(p *part, lane <-chan *part) {
 			return
 		}
 	}
+}
+
+// forget empties x; a lane may wait for long and shall not hold what it has sent.
+func (x *round) forget() {
+	clear(x.parts)
+	clear(x.at)
+	x.parts, x.size = x.parts[:0], 0
 }
 
 func (x *round) add(p *part) {
