@@ -32,10 +32,10 @@ func (a *alarm) stop() {
 	a.set = false
 }
 
-// wheelSlots is more than the milliseconds a room may coalesce.
+// wheelSlots is more than the milliseconds a room may coalesce or rest.
 const wheelSlots = 64
 
-// wheel holds the rooms whose followers wait for the end of their coalescing.
+// wheel holds the rooms whose followers wait until it has coalesced or rested.
 type wheel struct {
 	slots [wheelSlots][]*room // by the millisecond at which they are due
 	next  int64               // ms of loop.clock up to which slots were emptied

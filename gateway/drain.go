@@ -89,7 +89,7 @@ func (l *loop) hintSome(d *drain) {
 
 // closeSome closes a tick's share of the sessions: at gateway.drain_rate, give or
 // take a half, or as many as the deadline demands. At the deadline all go. Who came too
-// late is told so when its request is there, and closed then.
+// late is told so when its request is there, if the drain lasts until then.
 func (l *loop) closeSome(d *drain) {
 	left := int(int32(d.deadline - l.now))
 	n := max(minDrain, (l.table.size()-d.next)/max(1, left)+1)

@@ -44,6 +44,19 @@ func TestDrainHints(t *testing.T) {
 	r.stop()
 }
 
+// One that came too late keeps its connection until it was told, whichever tick meets
+// it first.
+func TestDrainLeavesRefused(t *testing.T) {
+	l, _, conns := fakeRoom(t, 2)
+	member, late := conns[0].ctx.(*session), conns[1].ctx.(*session)
+	l.sideOf(late).refusal = closeDrain
+	l.srv.draining.Store(true)
+	l.drainSome()
+	if member.state < stateClosing || late.state >= stateClosing {
+		t.Errorf("member in state %d, the one that came too late in %d", member.state, late.state)
+	}
+}
+
 // gateway.drain_rate spreads the closing over ticks; the deadline still holds.
 func TestDrainRate(t *testing.T) {
 	l, _, conns := fakeRoom(t, 1000)

@@ -31,7 +31,7 @@ import (
 //	others-%                           of the CPUs that others took, in the worst run
 //
 // Here p99 is 16 to 19 ms with all reading, and with a quarter stopped 1.35 to 1.76
-// times that in 12 of 15 pairs (2.1, 3.3 and 4.7 in the others): for the three seconds in which their buffers fill, two fifths of both CPUs
+// times that in 12 of 16 pairs (1.9, 2.1, 3.3 and 4.7 in the others): for the three seconds in which their buffers fill, two fifths of both CPUs
 // are copies into memory that the host has yet to give (see warmMemory). The gateway's
 // end stays under its budget of 67 MB, at 63 to 66; of the clients that stopped 300 to
 // 1,050 have been closed after 6 s. With messages counted for each client for which they

@@ -60,3 +60,23 @@ func TestProduceRests(t *testing.T) {
 		})
 	}
 }
+
+func TestRest(t *testing.T) {
+	const ms = time.Millisecond
+	for _, c := range []struct {
+		parts      int
+		took, want time.Duration
+	}{
+		{1, 3 * ms, 0}, // alone
+		{2, 3 * ms, 3 * ms},
+		{4, 3 * ms, 9 * ms},
+		{100, 2 * ms, 16 * ms}, // restFactor
+		{100, 4 * ms, maxRest},
+		{largeRound, 4 * ms, 0},
+		{100, ms - time.Nanosecond, 0}, // a queue in this process
+	} {
+		if got := rest(c.parts, c.took); got != c.want {
+			t.Errorf("%d parts in %v: %v, want %v", c.parts, c.took, got, c.want)
+		}
+	}
+}
