@@ -109,6 +109,22 @@ func TestSmallRoomBesideLarge(t *testing.T) {
 	}
 }
 
+// stepper returns what lets time pass, pushes messages to r, and compares how many writes
+// c has seen by then. It is for use within synctest.
+func stepper(t *testing.T, l *loop, r *room, c *fakeConn) func(d time.Duration, writes int, messages ...string) {
+	return func(d time.Duration, writes int, messages ...string) {
+		t.Helper()
+		time.Sleep(d)
+		for _, m := range messages {
+			l.toRoom(r.node, testMessage(m))
+		}
+		chime{}.run(l)
+		if more := l.settle(); more || c.written != writes {
+			t.Fatalf("%d writes, want %d; more: %v", c.written, writes, more)
+		}
+	}
+}
+
 // With coalesce the first message leaves at once, followers together when the
 // window ends, and after a pause it is at once again.
 func TestCoalesce(t *testing.T) {
@@ -118,17 +134,7 @@ func TestCoalesce(t *testing.T) {
 		var wire []byte
 		tcp := conns[1]
 		tcp.onWrite = func(b []byte) (int, error) { tcp.written++; wire = append(wire, b...); return len(b), nil }
-		step := func(d time.Duration, writes int, messages ...string) {
-			t.Helper()
-			time.Sleep(d)
-			for _, m := range messages {
-				l.toRoom(r.node, testMessage(m))
-			}
-			chime{}.run(l)
-			if more := l.settle(); more || tcp.written != writes {
-				t.Fatalf("%d writes, want %d; more: %v", tcp.written, writes, more)
-			}
-		}
+		step := stepper(t, l, r, tcp)
 		step(0, 1, "0")
 		step(10*time.Millisecond, 1, "1", "2")
 		step(39*time.Millisecond, 1, "3")
@@ -158,17 +164,7 @@ func TestRest(t *testing.T) {
 		tcp := conns[1]
 		tcp.onWrite = func(b []byte) (int, error) { tcp.written++; wire = append(wire, b...); return len(b), nil }
 		conns[0].onWrite = func(b []byte) (int, error) { time.Sleep(slow); return len(b), nil }
-		step := func(d time.Duration, writes int, messages ...string) {
-			t.Helper()
-			time.Sleep(d)
-			for _, m := range messages {
-				l.toRoom(r.node, testMessage(m))
-			}
-			chime{}.run(l)
-			if more := l.settle(); more || tcp.written != writes {
-				t.Fatalf("%d writes, want %d; more: %v", tcp.written, writes, more)
-			}
-		}
+		step := stepper(t, l, r, tcp)
 		step(time.Second, 1, "0")         // takes 5 ms: rests 10
 		step(time.Millisecond, 1, "1")    //
 		step(8*time.Millisecond, 1, "2")  //
